@@ -1,0 +1,295 @@
+"""The request handlers: the standard library's three, and one whose clients can be parked.
+
+Which handlers can be parked ("request-wise" ones): those whose `handle()` is nothing but a loop
+over `handle_one_request()` until `close_connection`, so that a server may run the loop itself, one
+turn at a time. That is `KeepAliveRequestHandler`, and `http.server.BaseHTTPRequestHandler`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from io import BytesIO
+from typing import Any
+
+from greensock.hub.lot import Client
+from greensock.streams import SocketReader, SocketWriter
+
+# Clients whose handler is being constructed, by the id of their request. The constructor of a
+# handler is reached through `finish_request`, which programs override to pass more arguments: so
+# it is here that it finds out that a server waits for it, and not in an argument.
+being_opened: dict[int, Client] = {}
+
+
+class BaseRequestHandler:
+    """Base class of request handlers: one instance serves one client.
+
+    The constructor calls `setup()`, `handle()` and `finish()`, in this order; `finish()` runs also
+    when `handle()` raises, not when `setup()` does.
+
+    Methods that may be overridden: `setup()`, `handle()`, `finish()`; each does nothing here.
+
+    Instance variables: `request` (the client's socket; for a datagram the pair of its bytes and the
+    server's socket), `client_address`, `server`. More may be set at will.
+
+    Class variables:
+
+    - `parkable`: whether the server may call `handle_one_request()` in place of `handle()`, one
+      turn at a time, and park the client in between. None (the default): it may, if `handle()` is
+      known to be nothing but that loop. True promises it for a `handle()` of one's own, which the
+      server then never calls. False: never.
+    - `defer_until_data`: if True, a client who has sent nothing yet is parked, without a handler,
+      until its first byte (for protocols in which the client speaks first). None (the default):
+      so for request-wise handlers whose `setup()` is the standard one, where nobody can tell.
+
+    Resources: the server closes the request, after `finish()`.
+
+    Differs from socketserver: where a server parks clients of a request-wise class, the
+    constructor returns after `setup()`; the turns, and `finish()`, follow.
+    """
+
+    parkable: bool | None = None
+    defer_until_data: bool | None = None
+
+    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
+        self.request = request
+        self.client_address = client_address
+        self.server = server
+        self.setup()
+        if being_opened and hand_over(self):
+            return
+        try:
+            self.handle()
+        finally:
+            self.finish()
+
+    def setup(self) -> None:
+        pass
+
+    def handle(self) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+class StreamRequestHandler(BaseRequestHandler):
+    """Handler of a stream, with the files `rfile` and `wfile` on it.
+
+    Class variables:
+
+    - `rbufsize`: -1 (the default) or more: `rfile` is buffered; 0: it is not, and never takes more
+      from the socket than it was asked for.
+    - `wbufsize`: 0 (the default): `wfile` sends what is written at once; more: it gathers that
+      many bytes first (-1: the default size of `io`). `finish()` flushes.
+    - `timeout`: seconds that one socket operation may take, and that a parked client may be
+      silent, before TimeoutError; None (the default): no limit.
+    - `disable_nagle_algorithm`: if True, set TCP_NODELAY; the servers here do that already.
+
+    Differs from socketserver: `rfile` and `wfile` hold buffers only while they hold bytes; they
+    have the methods of `io.BufferedReader` and `io.BufferedWriter` but for `raw` and `detach`.
+    """
+
+    rbufsize = -1
+    wbufsize = 0
+    timeout: float | None = None
+    disable_nagle_algorithm = False
+
+    rfile: Any
+    wfile: Any
+
+    def setup(self) -> None:
+        connection = self.connection = self.request
+        if self.timeout is not None:
+            connection.settimeout(self.timeout)
+        if self.disable_nagle_algorithm:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self.rfile = connection.makefile("rb", self.rbufsize)
+        if self.wbufsize == 0:
+            self.wfile = SocketWriter(connection)
+        else:
+            self.wfile = connection.makefile("wb", self.wbufsize)
+
+    def finish(self) -> None:
+        if not self.wfile.closed:
+            # The client may have gone; then there is nobody to flush to.
+            with contextlib.suppress(OSError):
+                self.wfile.flush()
+        self.wfile.close()
+        self.rfile.close()
+
+
+class DatagramRequestHandler(BaseRequestHandler):
+    """Handler of one datagram: `rfile` reads it, and what is written to `wfile` is the answer.
+
+    Instance variables: `packet` (the datagram's bytes), `socket` (the server's), `rfile`, `wfile`.
+    """
+
+    def setup(self) -> None:
+        self.packet, self.socket = self.request
+        self.rfile = BytesIO(self.packet)
+        self.wfile = BytesIO()
+
+    def finish(self) -> None:
+        self.socket.sendto(self.wfile.getvalue(), self.client_address)
+
+
+class KeepAliveRequestHandler(StreamRequestHandler):
+    """Handler of a client who asks many times, and is parked in between.
+
+    A subclass defines `handle_one_request()`: it reads one request and answers it. While its client
+    is silent, the client costs an open socket, this object and one watcher: no greenlet, no thread,
+    no child, under any mixin. What is kept on `self` is there in the next turn (except under
+    ForkingMixIn, where a turn runs in a child and what it changes stays there).
+
+    Methods to override: `handle_one_request()`.
+
+    Instance variables: `close_connection`: set it to True to end after this request; that also
+    happens when the client ends the stream.
+
+    `handle_one_request()` is called only when at least one byte is there; it may read more than
+    that, and blocks then like any handler: its greenlet, thread or child is taken for that long.
+    Other greenlets may write to a parked client: only its reading is the lot's.
+    """
+
+    close_connection = False
+
+    def handle(self) -> None:
+        """Handle requests one after the other until `close_connection` or the stream's end."""
+        while not self.close_connection and self.rfile.peek(1):
+            self.handle_one_request()
+
+    def handle_one_request(self) -> None:
+        """Read one request and answer it.
+
+        Raises:
+            NotImplementedError: a subclass did not define it.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} must define handle_one_request()")
+
+
+def _loops_over_requests(handler_class: type) -> bool:
+    """Whether the class's handle() is known to be a loop over handle_one_request()."""
+    handle = getattr(handler_class, "handle", None)
+    if handle is KeepAliveRequestHandler.handle:
+        return True
+    # http.server is recognised by name: importing it would cost every server its 30 ms.
+    return (
+        getattr(handle, "__module__", None) == "http.server"
+        and getattr(handle, "__qualname__", None) == "BaseHTTPRequestHandler.handle"
+    )
+
+
+def _class_of(handler_class: Any) -> Any:
+    """The class that a RequestHandlerClass makes an instance of, seen through functools.partial."""
+    while isinstance(handler_class, functools.partial):
+        handler_class = handler_class.func
+    return handler_class
+
+
+def is_request_wise(handler_class: Any) -> bool:
+    """Whether a server may run the turns of `handler_class` itself, and park in between."""
+    handler_class = _class_of(handler_class)
+    parkable = getattr(handler_class, "parkable", None)
+    if not isinstance(handler_class, type) or parkable is False:
+        return False
+    return callable(getattr(handler_class, "handle_one_request", None)) and (
+        parkable is True or _loops_over_requests(handler_class)
+    )
+
+
+def waits_for_data(handler_class: Any) -> bool:
+    """Whether a client is parked until its first byte, before there is a handler for it."""
+    handler_class = _class_of(handler_class)
+    defer = getattr(handler_class, "defer_until_data", None)
+    if defer is not None:
+        return bool(defer)
+    return is_request_wise(handler_class) and _is_standard(handler_class, "setup")
+
+
+def _is_standard(handler_class: Any, name: str) -> bool:
+    """Whether a method is StreamRequestHandler's, greensock's or the standard library's."""
+    method = getattr(handler_class, name, None)
+    return method is getattr(StreamRequestHandler, name) or (
+        getattr(method, "__module__", None) == "socketserver"
+        and getattr(method, "__qualname__", None) == f"StreamRequestHandler.{name}"
+    )
+
+
+def ends_plainly(handler: Any) -> bool:
+    """Whether a client's end runs no code of the program, so that it may be done anywhere."""
+    return handler is None or _is_standard(type(handler), "finish")
+
+
+class HandlerShape:
+    """What a server needs to know of its RequestHandlerClass, found out once.
+
+    `request_wise`: the server may run its turns. `waits_for_data`: a client is parked before there
+    is a handler for it. `parks`: either.
+    """
+
+    __slots__ = ("handler_class", "parks", "request_wise", "waits_for_data")
+
+    def __init__(self, handler_class: Any) -> None:
+        self.handler_class = handler_class
+        self.request_wise = is_request_wise(handler_class)
+        self.waits_for_data = waits_for_data(handler_class)
+        self.parks = self.request_wise or self.waits_for_data
+
+
+def reads_through_request(handler: Any) -> bool:
+    """Whether what the handler's rfile has not yet given is kept by the request.
+
+    A reader of the handler's own making might hold bytes where nobody else sees them: such a
+    client must not be parked.
+    """
+    return type(getattr(handler, "rfile", None)) is SocketReader
+
+
+def hand_over(handler: Any) -> bool:
+    """Give a set-up handler to the server that is opening it, if that is to run its turns."""
+    client = being_opened.get(id(handler.request))
+    if client is None or client.request is not handler.request:
+        return False
+    if not (client.opens_only or reads_through_request(handler)):
+        return False
+    client.handler = handler
+    return True
+
+
+@functools.lru_cache(maxsize=256)
+def _opening_class(handler_class: type) -> type:
+    """A subclass whose constructor hands over as those of greensock's own handlers do."""
+
+    def handle(self: Any) -> None:
+        if not hand_over(self):
+            handler_class.handle(self)  # type: ignore[attr-defined]
+
+    def finish(self: Any) -> None:
+        client = being_opened.get(id(self.request))
+        if client is None or client.handler is not self:
+            handler_class.finish(self)  # type: ignore[attr-defined]
+
+    names = {"handle": handle, "finish": finish, "__module__": handler_class.__module__}
+    return type(handler_class.__name__, (handler_class,), names)
+
+
+def construct(handler_class: Any, request: Any, client_address: Any, server: Any) -> None:
+    """Make the handler of a request; it has run when this returns, or was handed over.
+
+    Handlers built on the standard library's own socketserver (`http.server` as it comes) know
+    nothing of handing over: a subclass does it for them, and is taken away again at once.
+    """
+    cls = _class_of(handler_class)
+    client = being_opened.get(id(request)) if being_opened else None
+    if client is None or not isinstance(cls, type) or issubclass(cls, BaseRequestHandler):
+        handler_class(request, client_address, server)
+        return
+    opening = _opening_class(cls)
+    while isinstance(handler_class, functools.partial):
+        opening = functools.partial(opening, *handler_class.args, **handler_class.keywords)  # type: ignore[assignment]
+        handler_class = handler_class.func
+    opening(request, client_address, server)
+    if client.handler is not None:
+        client.handler.__class__ = cls

@@ -1,0 +1,78 @@
+"""Where a serving greenlet sleeps, and the only ways to wake it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gevent import get_hub, getcurrent
+from gevent._hub_local import get_hub_if_exists
+
+from greensock.hub.waking import Waker
+
+
+class Sleeper:
+    """One greenlet's sleep until a fact: a readable listener, a ready client, a child's exit.
+
+    Hub callbacks only ever `ring()`: the user's hooks (get_request, verify_request, ...) may block,
+    which a callback cannot, and an exception that escapes from an io callback stops its watcher for
+    good. They run in the serving greenlet instead.
+    """
+
+    def __init__(self) -> None:
+        self._hub = get_hub()
+        self._greenlet = getcurrent()
+        self._asleep = False
+        self._rung = False
+        self._ring_scheduled = False
+        self._waker = Waker(self.ring)
+
+    def is_current(self) -> bool:
+        """Whether the caller is the greenlet that sleeps here."""
+        return getcurrent() is self._greenlet
+
+    def in_this_thread(self) -> bool:
+        """Whether the caller runs in the thread of the sleeping greenlet."""
+        return get_hub_if_exists() is self._hub
+
+    def ring(self) -> None:
+        """Wake the greenlet; for hub callbacks of its own thread only."""
+        self._rung = True
+        if self._asleep:
+            self._asleep = False
+            self._greenlet.switch(self)
+
+    def ring_after_events(self) -> None:
+        """Wake the greenlet once this loop turn's other events are in; for hub callbacks.
+
+        One switch for all clients that became ready together, in place of one each (0.6 us).
+        """
+        if not self._ring_scheduled:
+            self._ring_scheduled = True
+            self._hub.loop.run_callback(self._ring_now)
+
+    def _ring_now(self) -> None:
+        self._ring_scheduled = False
+        self.ring()
+
+    def ring_soon(self) -> None:
+        """Wake the greenlet at the hub's next turn; from any greenlet, thread or signal handler."""
+        self._waker.wake()
+
+    def sleep(self) -> None:
+        """Block until rung, or not at all if that has happened since the last sleep."""
+        if not self._rung:
+            self._asleep = True
+            try:
+                while not self._rung:
+                    self._hub.switch()
+            finally:
+                self._asleep = False
+        self._rung = False
+
+    def close(self) -> None:
+        self._waker.close()
+
+    @property
+    def loop(self) -> Any:
+        """The loop that serves this greenlet, for watchers that are to ring."""
+        return self._hub.loop

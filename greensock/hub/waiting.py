@@ -1,0 +1,91 @@
+"""Blocking one greenlet until a descriptor is ready."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from typing import Any
+
+from gevent import get_hub, getcurrent, monkey
+from gevent._hub_local import get_hub_if_exists
+from gevent.exceptions import BlockingSwitchOutError, InvalidSwitchError
+
+READ = 1
+WRITE = 2
+
+# What a timer hands to the greenlet that it wakes.
+_TIMED_OUT = object()
+
+
+def new_watcher(fd: int, events: int) -> Any:
+    """An inactive watcher of `fd` on this thread's hub; whoever asked closes it before `fd`."""
+    return get_hub().loop.io(fd, events)
+
+
+def belongs_here(watcher: Any) -> bool:
+    """Whether `watcher` is one of this thread's loop, so that it may be waited on here."""
+    hub = get_hub_if_exists()
+    return hub is not None and watcher.loop is hub.loop
+
+
+def wait(watcher: Any, timeout: float | None) -> None:
+    """Block the calling greenlet until `watcher` fires.
+
+    gevent's own `hub.wait` builds a Waiter and leaves deadlines to `gevent.Timeout`: 1.7 us more
+    for the one and 2.5-4.5 us for the other. A bare timer costs 0.3 us.
+
+    Args:
+        watcher: an io watcher of this thread's hub; it is stopped on every way out.
+        timeout: seconds, or None for no limit.
+
+    Raises:
+        TimeoutError: `timeout` seconds went by first.
+        BlockingSwitchOutError: called by the hub itself (from a callback), which cannot block.
+    """
+    hub = get_hub()
+    greenlet = getcurrent()
+    if greenlet is hub:
+        raise BlockingSwitchOutError("a hub callback cannot wait for a socket")
+    timer = None
+    watcher.start(greenlet.switch, watcher)
+    try:
+        if timeout is not None:
+            timer = hub.loop.timer(timeout)
+            timer.start(greenlet.switch, _TIMED_OUT)
+        woken_by = hub.switch()
+        if woken_by is _TIMED_OUT:
+            raise TimeoutError("timed out")
+        if woken_by is not watcher:
+            raise InvalidSwitchError(f"{greenlet} waited for {watcher} but got {woken_by!r}")
+    finally:
+        watcher.stop()
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """Block until `fd` is readable; say whether it is, or whether `timeout` seconds went by.
+
+    A native thread without a hub waits in `poll`: making it a hub would leave two descriptors
+    behind for as long as the thread lives, and no greenlet of its could be kept waiting.
+    """
+    if get_hub_if_exists() is None and not monkey.is_module_patched("select"):
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        return bool(poller.poll(None if timeout is None else max(0, round(timeout * 1000))))
+    watcher = new_watcher(fd, READ)
+    try:
+        wait(watcher, timeout)
+    except TimeoutError:
+        return False
+    finally:
+        watcher.close()
+    return True
+
+
+def check_open(fd: int) -> None:
+    """Raise the OSError of a closed descriptor if `fd` is one (a closed socket says -1)."""
+    if fd < 0:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))

@@ -1,0 +1,1 @@
+"""The mixins, each of which says where a turn runs, and the ready-made combinations."""

@@ -1,0 +1,118 @@
+"""GreenletMixIn: each turn in a greenlet of the serving thread's hub."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit
+
+from greensock import turns
+from greensock.hub.lot import Client
+from greensock.hub.workers import WorkerPool
+from greensock.servers import BaseServer
+from greensock.turns import Turn
+
+if TYPE_CHECKING:
+    _Base = BaseServer
+else:
+    _Base = object
+
+
+class GreenletMixIn(_Base):
+    """Mix-in class to handle each request in a greenlet.
+
+    Class variables:
+
+    - `max_greenlets`: how many handlers may be busy at once; further clients who are ready wait in
+      the lot. None (the default): no limit. Idle clients who are parked never count.
+    - `block_on_close`: whether `server_close()` waits until all handlers have ended.
+
+    Methods that may be overridden: `process_request_greenlet(request, client_address)`.
+
+    Greenlets are used again, but only where nobody can tell: context variables, locals and whatever
+    else a handler leaves behind never reach another client's.
+
+    Errors: `sys.exit()` in a handler ends that handler, as in a thread; KeyboardInterrupt reaches
+    the main greenlet.
+    """
+
+    block_on_close = True
+    max_greenlets: int | None = None
+
+    _pool: WorkerPool | None = None
+    _turns_at_work: dict[int, Turn] | None = None
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a greenlet for the request, or park its client."""
+        if self._admit(request, client_address) is None:
+            self._pool_here().submit(Client(request, client_address))
+
+    def process_request_greenlet(self, request: Any, client_address: Any) -> None:
+        """As in a server without a mixin but in a greenlet; errors are handled here.
+
+        May be extended: it is called once for each turn of a client.
+        """
+        turn = (self._turns_at_work or {}).get(id(request)) or Turn(Client(request, client_address))
+        turn.outcome = turns.serve_turn_of_many(self, turn.client)
+
+    def server_close(self) -> None:
+        """Close as the server does, then wait for the handlers if `block_on_close`."""
+        super().server_close()
+        pool = self._pool
+        if pool is None:
+            return
+        if self.block_on_close and not pool.is_worker():
+            pool.join()
+            self._on_serving_greenlet(self._close_clients)
+
+    def _pool_here(self) -> WorkerPool:
+        pool = self._pool
+        if pool is None or not pool.is_here():
+            pool = self._pool = WorkerPool(self._run_turn, lambda: self.max_greenlets)
+        return pool
+
+    def _client_ready(self, client: Client) -> None:
+        self._pool_here().submit(client)
+
+    def _begin_turn(self, client: Client) -> None:
+        self._pool_here().submit(client)
+
+    def _run_turn(self, client: Client) -> bool:
+        """In a worker: run a turn; say whether the client wants another."""
+        if type(self).process_request_greenlet is GreenletMixIn.process_request_greenlet:
+            outcome = turns.serve_turn_of_many(self, client)
+        else:
+            outcome = self._run_overridden_turn(client)
+        if outcome is turns.PARK:
+            serving = self._serving
+            if serving is None:
+                client.parked = True
+            else:
+                serving.lot.park(client)
+        return outcome is turns.GO_ON
+
+    def _run_overridden_turn(self, client: Client) -> turns.Outcome:
+        if self._turns_at_work is None:
+            self._turns_at_work = {}
+        turn = self._turns_at_work[id(client.request)] = Turn(client)
+        try:
+            self.process_request_greenlet(client.request, client.address)
+        except (SystemExit, GreenletExit):
+            pass
+        except Exception:
+            self.handle_error(client.request, client.address)
+        finally:
+            del self._turns_at_work[id(client.request)]
+        if turn.outcome is turns.END:
+            self._release(client)
+        return turn.outcome
+
+    def _leave_hub(self, hub_ends: bool) -> None:
+        pool = self._pool
+        if pool is None or not hub_ends:
+            return
+        if not self.block_on_close:
+            pool.kill()
+        pool.join()
+        pool.close()
+        self._pool = None

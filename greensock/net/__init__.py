@@ -1,0 +1,1 @@
+"""Sockets: what a request is, how one is accepted, and addresses in words."""

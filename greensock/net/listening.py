@@ -1,0 +1,165 @@
+"""Listening sockets: making them, accepting from them, and what an error of accept means."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from gevent import monkey
+
+from greensock.net.request_sockets import OriginalSocket, RequestSocket
+
+
+class AcceptError(Enum):
+    """What the accept loop does about an OSError.
+
+    Survey: CPython's socketserver goes on at once whatever it was (with no descriptor left it
+    calls accept 308,773 times a second); gevent, trio and Go tell them apart as here.
+    """
+
+    NOTHING_WAITS = auto()
+    #: This client is gone, or a network error that Linux reports through accept: take the next.
+    CLIENT_LOST = auto()
+    #: Out of descriptors or memory: nothing can be accepted until something is closed.
+    EXHAUSTED = auto()
+    #: The listener is closed or never was one: there is nothing to watch any more.
+    LISTENER_LOST = auto()
+
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_LISTENER_LOST = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EOPNOTSUPP}
+
+
+def classify(error: OSError) -> AcceptError:
+    """What `error`, raised by get_request, asks the accept loop to do."""
+    if isinstance(error, BlockingIOError):
+        return AcceptError.NOTHING_WAITS
+    if error.errno in _EXHAUSTED:
+        return AcceptError.EXHAUSTED
+    if error.errno in _LISTENER_LOST:
+        return AcceptError.LISTENER_LOST
+    return AcceptError.CLIENT_LOST
+
+
+class ListeningSocket(OriginalSocket):
+    """A server's own socket in an unpatched process: its accept() gives the server's requests.
+
+    A subclass that overrides get_request with its own `self.socket.accept()` so gets sockets that
+    suit the mixin: cooperative ones for greenlets, blocking ones for threads and children.
+    """
+
+    __slots__ = ("request_class",)
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: Any = None):
+        OriginalSocket.__init__(self, family, type, proto, fileno)
+        self.request_class: type[OriginalSocket] = OriginalSocket
+
+    def accept(self) -> tuple[Any, Any]:
+        return accept_request(self, self.request_class)
+
+
+def new_server_socket(family: int, kind: int) -> Any:
+    """A socket for a server to bind: gevent's in a patched process, else a ListeningSocket."""
+    if monkey.is_module_patched("socket"):
+        return socket.socket(family, kind)
+    return ListeningSocket(family, kind)
+
+
+def native(sock: Any) -> Any:
+    """The C-level socket object of a standard or a gevent socket."""
+    return getattr(sock, "_sock", sock)
+
+
+def abandon(sock: Any) -> int:
+    """Take the descriptor out of a socket, telling nobody; -1 if it has none. For children only."""
+    return int(_C.detach(native(sock)))
+
+
+def accept_request(listener: Any, request_class: type[OriginalSocket]) -> tuple[Any, Any]:
+    """Accept one client of `listener`; return its socket, a `request_class`, and its address.
+
+    Raises:
+        OSError: as accept; BlockingIOError if the listener does not block and nobody waits.
+    """
+    if type(listener) not in (ListeningSocket, OriginalSocket, socket.socket):
+        # A TLS listener, say: its accept() does more than to accept.
+        request, address = listener.accept()
+        return adopt(request, request_class), address
+    raw = native(listener)
+    fd, address = raw._accept()
+    # The C getters: the class's `family` and `type` make an enum member a call, 1 us each.
+    request = request_class(_family(raw), _kind(raw), raw.proto, fileno=fd)
+    return request, address
+
+
+def _family(sock: Any) -> int:
+    return int(_C_FAMILY.__get__(sock))
+
+
+def _kind(sock: Any) -> int:
+    return int(_C_TYPE.__get__(sock))
+
+
+_C: Any = OriginalSocket.__mro__[1]
+_C_FAMILY: Any = _C.__dict__["family"]
+_C_TYPE: Any = _C.__dict__["type"]
+
+
+def adopt(request: Any, request_class: type[OriginalSocket]) -> Any:
+    """`request` itself, or a `request_class` in its place if it is a plain standard socket.
+
+    A plain blocking socket, from an overridden get_request, would block the hub in its handler.
+    """
+    if type(request) is not OriginalSocket or request_class is OriginalSocket:
+        return request
+    timeout = request.gettimeout()
+    adopted = request_class(fileno=request.detach())
+    if timeout is not None:
+        os.set_blocking(adopted.fileno(), True)
+        adopted.settimeout(timeout)
+    return adopted
+
+
+@contextlib.contextmanager
+def non_blocking(sock: Any) -> Iterator[None]:
+    """Put the descriptor of `sock` in non-blocking mode for a while, whatever its timeout says.
+
+    A client who is gone, or whom another process took, leaves a readable listener with nobody to
+    accept: there a blocking accept would stop the hub. The mode is shared with every process that
+    has the socket, so it is put back at the end; children do not touch it.
+    """
+    try:
+        fd = sock.fileno()
+        was_blocking = os.get_blocking(fd)
+        os.set_blocking(fd, False)
+    except (AttributeError, OSError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        if was_blocking:
+            with contextlib.suppress(OSError):
+                if sock.fileno() == fd:
+                    os.set_blocking(fd, True)
+
+
+def switch_nagle_off(sock: Any) -> None:
+    """Turn Nagle's algorithm off for a TCP listener, and so for all it accepts (Linux, BSD).
+
+    With delayed acknowledgements at the other end, a reply written in two parts waits 44 ms for
+    its second part.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def is_request_socket(request: Any) -> bool:
+    """Whether the lot can hold `request`."""
+    return issubclass(type(request), RequestSocket)

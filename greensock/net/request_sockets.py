@@ -1,0 +1,456 @@
+"""The sockets that handlers get: real `socket.socket` objects that keep what was received unread.
+
+Facts (measured): a gevent socket makes two watchers whether it needs them or not (11 us and 297
+bytes, against 7 us and 104 bytes of a plain one), is no instance of `socket.socket` in an unpatched
+process, belongs to the hub that made it for ever, and sets O_NONBLOCK on a description that
+children share. `MSG_DONTWAIT` asks for the same for one call: no flag to set, nothing shared
+changes, and the very same descriptor can be handed to a thread or a child that blocks.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import socket as _stdlib_socket
+from collections.abc import Callable
+from socket import MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL
+from typing import TYPE_CHECKING, Any
+
+from gevent import monkey
+
+from greensock.hub.waiting import READ, WRITE, belongs_here, check_open, new_watcher, wait
+from greensock.streams import (
+    FIRST_READ_SIZE,
+    NEXT_READ_SIZE,
+    BufferedSocketWriter,
+    SocketReader,
+)
+
+if TYPE_CHECKING:
+    from socket import socket as OriginalSocket
+else:
+    #: The standard library's class, also where `socket.socket` names gevent's.
+    OriginalSocket = monkey.get_original("socket", "socket")
+
+# The methods below the Python class: looked up once, and `super()` would be wrong beside the
+# `__class__` property at the end of this file.
+_C = OriginalSocket.__mro__[1]
+_init = _C.__init__
+_recv: Callable[..., bytes] = _C.recv
+_send: Callable[..., int] = _C.send
+
+# A client who always has more to read would never let its greenlet yield: gevent's recv stalls
+# everybody else for up to 517 ms. After this many reads in a row without a wait, one waits for the
+# (ready) descriptor, which takes a turn of the loop. 16 full reads are 1 MiB.
+_READS_BEFORE_YIELD = 16
+
+#: What is told that a request under the lot's care is closed, and whether that may be done at once.
+CloseGate = Callable[[Any], bool]
+
+
+class RequestSocket(OriginalSocket):
+    """A blocking request socket, for turns in native threads and children.
+
+    It differs from a plain socket in two points: bytes that were received for the reader and not
+    yet read (`unread` from `unread_at` on) come first out of every receiving call, and a request
+    that is parked closes only after its watcher was stopped.
+    """
+
+    __slots__ = ("close_gate", "unread", "unread_at")
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        # So that isinstance(request, socket.socket) holds in a patched process too, where that
+        # name means gevent's class, which cannot be inherited from beside the original.
+        return _stdlib_socket.socket
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        if fileno is None:
+            family = _stdlib_socket.AF_INET if family == -1 else family
+            type = _stdlib_socket.SOCK_STREAM if type == -1 else type
+            proto = 0 if proto == -1 else proto
+        _init(self, family, type, proto, fileno)
+        self._io_refs = 0
+        self._closed = False
+        self.unread = b""
+        self.unread_at = 0
+        self.close_gate: CloseGate | None = None
+
+    def receive(self, size: int, /) -> bytes:
+        """New bytes from the peer, whatever is unread: for readers that have used that up."""
+        return _recv(self, size)
+
+    def peek_now(self) -> bytes | None:
+        """A byte that can be read now, b"" at the end of the stream, None if there is neither yet.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        if self.unread:
+            return self.unread[self.unread_at : self.unread_at + 1]
+        try:
+            return _recv(self, 1, MSG_PEEK | MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
+    def wait_for_bytes(self, seconds: float) -> bool:
+        """Wait until something, or the end, can be received; False after `seconds` of nothing."""
+        poller = monkey.get_original("select", "poll")()
+        poller.register(self.fileno(), select.POLLIN)
+        return bool(poller.poll(max(0, round(seconds * 1000))))
+
+    def read_watcher(self) -> Any:
+        """A watcher of this request for the lot, which closes it before the request closes."""
+        return new_watcher(self.fileno(), READ)
+
+    def forget_read_watcher(self) -> None:
+        """The lot has closed the watcher that `read_watcher` gave it."""
+
+    def _take_unread(self, size: int, flags: int) -> bytes:
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
+        start = self.unread_at
+        data = self.unread[start : start + size]
+        if flags & MSG_PEEK:
+            return data
+        if start + len(data) == len(self.unread):
+            self.unread = b""
+            self.unread_at = 0
+        else:
+            self.unread_at = start + len(data)
+        if flags & MSG_WAITALL and 0 < len(data) < size:
+            data += self.recv(size - len(data), flags)
+        return data
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        if self.unread and bufsize:
+            return self._take_unread(bufsize, flags)
+        return self._receive_with("recv", bufsize, flags)  # type: ignore[no-any-return]
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        if self.unread:
+            with memoryview(buffer).cast("B") as view:
+                data = self._take_unread(nbytes or len(view), flags)
+                view[: len(data)] = data
+            return len(data)
+        return self._receive_with("recv_into", buffer, nbytes, flags)  # type: ignore[no-any-return]
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+        if self.unread:
+            return self._take_unread(bufsize, flags), None
+        return self._receive_with("recvfrom", bufsize, flags)  # type: ignore[no-any-return]
+
+    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+        if self.unread:
+            return self.recv_into(buffer, nbytes, flags), None
+        return self._receive_with("recvfrom_into", buffer, nbytes, flags)  # type: ignore[no-any-return]
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        if self.unread:
+            return self._take_unread(bufsize, flags), [], 0, None
+        return self._receive_with("recvmsg", bufsize, ancbufsize, flags)
+
+    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        if self.unread:
+            buffers = list(buffers)
+            return self.recv_into(buffers[0], 0, flags), [], 0, None
+        return self._receive_with("recvmsg_into", buffers, ancbufsize, flags)
+
+    def _receive_with(self, method: str, *args: Any) -> Any:
+        return getattr(_C, method)(self, *args)
+
+    def makefile(  # type: ignore[override]
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> Any:
+        """A file on this request; reading and writing ones share its unread bytes with `recv`.
+
+        Differs from socketserver: (from `socket.makefile`) buffered files that only read or only
+        write have no raw file below them, and a reader's `buffering` does not set a size.
+        """
+        kinds = set(mode)
+        if buffering == 0 or not kinds <= {"r", "w", "b"} or {"r", "w"} <= kinds:
+            return OriginalSocket.makefile(
+                self,
+                mode,  # type: ignore[call-overload]
+                buffering,
+                encoding=encoding,
+                errors=errors,
+                newline=newline,
+            )
+        stream: Any
+        if "w" in kinds:
+            sized = buffering is not None and buffering > 0
+            stream = BufferedSocketWriter(self, buffering if sized else io.DEFAULT_BUFFER_SIZE)  # type: ignore[arg-type]
+        else:
+            stream = SocketReader(self)
+        self._io_refs += 1
+        return stream if "b" in kinds else io.TextIOWrapper(stream, encoding, errors, newline)
+
+    def disown_files(self) -> None:
+        """Let the next close() close, whatever files are open: they are used in another process."""
+        self._io_refs = 0
+
+    def dup(self) -> Any:
+        fd = os.dup(self.fileno())
+        copy = type(self)(self.family, self.type, self.proto, fileno=fd)
+        copy.settimeout(self.gettimeout())
+        return copy
+
+    def detach(self) -> int:
+        if self.close_gate is not None:
+            self.close_gate(self)
+        return OriginalSocket.detach(self)
+
+    def _real_close(self, *args: Any) -> None:
+        if self.close_gate is None or self.close_gate(self):
+            _C.close(self)
+
+
+class CooperativeSocket(RequestSocket):
+    """A request socket whose calls block only the calling greenlet, whichever hub runs it.
+
+    Its descriptor stays in blocking mode: each call asks for `MSG_DONTWAIT` and waits in the
+    hub. Watchers are made when first needed, and anew under another hub.
+    """
+
+    __slots__ = ("_drained", "_reading", "_reads", "_timeout", "_writing")
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        RequestSocket.__init__(self, family, type, proto, fileno)
+        self._timeout = _stdlib_socket.getdefaulttimeout()
+        if self._timeout is not None:
+            _C.settimeout(self, None)
+        self._reading: Any = None
+        self._writing: Any = None
+        # After a read that left room in its buffer the kernel has no more: waiting at once spares
+        # a failing system call and its exception (1.7 us together).
+        self._drained = False
+        self._reads = 0
+
+    def settimeout(self, value: float | None, /) -> None:
+        if value is not None:
+            value = float(value)
+            if value < 0.0:
+                raise ValueError("Timeout value out of range")
+        self._timeout = value
+        if value == 0.0:
+            _C.setblocking(self, False)
+        elif _C.gettimeout(self) is not None:
+            _C.setblocking(self, True)
+
+    def gettimeout(self) -> float | None:
+        return self._timeout
+
+    def setblocking(self, flag: bool, /) -> None:
+        self.settimeout(None if flag else 0.0)
+
+    def getblocking(self) -> bool:
+        return self._timeout != 0.0
+
+    timeout = property(gettimeout, settimeout)  # type: ignore[assignment]
+
+    def read_watcher(self) -> Any:
+        # The lot's is also the one that turns wait on: a second would cost each client 137 bytes.
+        watcher = self._reading
+        if watcher is None or not belongs_here(watcher):
+            watcher = self._reading = self._new_watcher(READ)
+        return watcher
+
+    def forget_read_watcher(self) -> None:
+        self._reading = None
+
+    def wait_for_bytes(self, seconds: float) -> bool:
+        try:
+            wait(self.read_watcher(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def wait_readable(self) -> None:
+        """Block this greenlet until there is something to read, or the timeout is over."""
+        self._reads = 0
+        wait(self.read_watcher(), self._timeout)
+
+    def wait_writable(self) -> None:
+        """Block this greenlet until the kernel takes more bytes, or the timeout is over."""
+        watcher = self._writing
+        if watcher is None or not belongs_here(watcher):
+            watcher = self._writing = self._new_watcher(WRITE)
+        wait(watcher, self._timeout)
+
+    def _new_watcher(self, events: int) -> Any:
+        check_open(self.fileno())
+        return new_watcher(self.fileno(), events)
+
+    def receive(self, size: int, /) -> bytes:
+        if self._drained:
+            self._drained = False
+            if self._timeout != 0.0:
+                self.wait_readable()
+        while True:
+            try:
+                data = _recv(self, size, MSG_DONTWAIT)
+            except BlockingIOError:
+                if self._timeout == 0.0:
+                    raise
+            else:
+                self._note_read(len(data) < size)
+                return data
+            self.wait_readable()
+
+    def receive_now(self, size: int, /) -> bytes:
+        """New bytes without waiting for any.
+
+        Raises:
+            BlockingIOError: there are none yet.
+        """
+        data = _recv(self, size, MSG_DONTWAIT)
+        self._drained = len(data) < size
+        return data
+
+    @property
+    def drained(self) -> bool:
+        """Whether the last read found less than it had room for."""
+        return self._drained
+
+    def _note_read(self, drained: bool) -> None:
+        self._reads += 1
+        self._drained = drained or self._reads >= _READS_BEFORE_YIELD
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        if self.unread and bufsize:
+            return self._take_unread(bufsize, flags)
+        if flags or not bufsize:
+            return self._receive_with("recv", bufsize, flags)  # type: ignore[no-any-return]
+        return self.receive(bufsize)
+
+    def _receive_with(self, method: str, *args: Any) -> Any:
+        call = getattr(_C, method)
+        *rest, flags = args
+        may_wait = self._timeout != 0.0 and not flags & MSG_DONTWAIT
+        if flags & MSG_WAITALL and method == "recv" and may_wait:
+            return self._receive_all(rest[0], flags)
+        while True:
+            try:
+                return call(self, *rest, flags | MSG_DONTWAIT)
+            except BlockingIOError:
+                if not may_wait:
+                    raise
+            self.wait_readable()
+
+    def _receive_all(self, size: int, flags: int) -> bytes:
+        # MSG_DONTWAIT overrules MSG_WAITALL in the kernel, so the waiting for all is done here.
+        flags &= ~MSG_WAITALL
+        data = bytearray()
+        while len(data) < size:
+            part = self._receive_with("recv", size - len(data), flags)
+            if not part:
+                break
+            data += part
+        return bytes(data)
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        while True:
+            try:
+                return _send(self, data, flags | MSG_DONTWAIT)
+            except BlockingIOError:
+                if self._timeout == 0.0 or flags & MSG_DONTWAIT:
+                    raise
+            self.wait_writable()
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        if type(data) is bytes:
+            try:
+                sent = _send(self, data, flags | MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(data):
+                return
+        else:
+            sent = 0
+        self._send_rest(data, sent, flags)
+
+    def _send_rest(self, data: Any, sent: int, flags: int) -> None:
+        with memoryview(data).cast("B") as view:
+            while sent < len(view):
+                sent += self.send(view[sent:], flags)
+
+    def sendto(self, data: Any, *args: Any) -> int:  # type: ignore[override]
+        *given, address = args
+        return self._send_with(given[0] if given else 0, "sendto", (data,), (address,))
+
+    def sendmsg(  # type: ignore[override]
+        self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
+    ) -> int:
+        return self._send_with(flags, "sendmsg", (buffers, ancdata), (address,))
+
+    def _send_with(self, flags: int, method: str, before: Any, after: Any) -> int:
+        call = getattr(_C, method)
+        while True:
+            try:
+                return int(call(self, *before, flags | MSG_DONTWAIT, *after))
+            except BlockingIOError:
+                if self._timeout == 0.0 or flags & MSG_DONTWAIT:
+                    raise
+            self.wait_writable()
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send `file` from `offset` on, `count` bytes or (None) all of it; return the bytes sent.
+
+        Differs from socketserver: (from `socket.sendfile`) the file is read and sent, because
+        `os.sendfile` on a blocking descriptor would block every client of the hub.
+        """
+        if count is not None and count <= 0:
+            raise ValueError(f"count must be a positive integer or None, not {count}")
+        if offset:
+            file.seek(offset)
+        total = 0
+        try:
+            while count is None or total < count:
+                size = NEXT_READ_SIZE if count is None else min(NEXT_READ_SIZE, count - total)
+                data = file.read(size)
+                if not data:
+                    break
+                self.sendall(data)
+                total += len(data)
+        finally:
+            if hasattr(file, "seek"):
+                file.seek(offset + total)
+        return total
+
+    def forget_hub(self) -> None:
+        """In a fresh child: drop watchers of the loop that stayed with the parent."""
+        self._reading = self._writing = None
+
+    def detach(self) -> int:
+        fd = RequestSocket.detach(self)
+        self._close_watchers()
+        return fd
+
+    def _real_close(self, *args: Any) -> None:
+        if self.close_gate is None or self.close_gate(self):
+            self._close_watchers()
+            _C.close(self)
+
+    def _close_watchers(self) -> None:
+        for watcher in (self._reading, self._writing):
+            if watcher is None:
+                continue
+            if watcher.active:
+                # A greenlet waits there: it goes on, and its next call finds the socket closed.
+                wake, args = watcher.callback, watcher.args
+                watcher.stop()
+                watcher.loop.run_callback_threadsafe(wake, *args)
+            watcher.close()
+        self._reading = self._writing = None
