@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -320,14 +321,16 @@ class BaseServer:
         """Whether another turn may begin."""
         return True
 
-    def _client_ready(self, client: Client) -> None:
-        """In the hub: a turn is wanted."""
-        if self._serving is not None:
-            self._serving.client_ready(client)
+    def _ready_queue(self, serving: Serving) -> tuple[deque[Client], Callable[[], None]]:
+        """Where the lot puts ready clients, and what it calls when it puts one into an empty queue.
+
+        Here the serving greenlet begins their turns, all that became ready together in one go.
+        """
+        return serving.ready, serving.sleeper.ring_after_events
 
     def _begin_turn(self, client: Client) -> None:
         """In the serving greenlet: run a turn, or start it elsewhere."""
-        outcome = turns.serve_turn(self, client, turns.run_turn)
+        outcome = turns.serve_turn(self, client)
         if self._serving is not None:
             self._serving.settle(client, outcome)
 
@@ -346,7 +349,7 @@ class BaseServer:
         if self._shape().waits_for_data:
             serving.lot.park(client)
         else:
-            self._client_ready(client)
+            serving.lot.make_ready(client)
         return client
 
     def _can_park(self, request: Any) -> bool:
@@ -384,7 +387,7 @@ class BaseServer:
             self._serving.lot.discard(client)
         client.parked = False
         client.ending = True
-        turns.serve_turn(self, client, turns.run_turn)
+        turns.serve_turn(self, client)
 
     def _on_serving_greenlet(self, errand: Callable[[], Any]) -> None:
         """Have `errand` called where the lot may be touched, and wait until it was."""

@@ -39,9 +39,10 @@ class Serving:
     def __init__(self, server: Any, poll_interval: float) -> None:
         self.server = server
         self.sleeper = Sleeper()
-        self.lot = Lot(self.client_ready, self.client_silent, self.sleeper.ring_soon)
         #: Clients whose turn waits to be begun by the serving greenlet.
         self.ready: deque[Client] = deque()
+        ready, schedule = server._ready_queue(self)
+        self.lot = Lot(ready, schedule, self.client_silent, self.sleeper.ring_soon)
         #: Clients whose turn ended in another thread, with its outcome.
         self.returned: deque[tuple[Client, Outcome]] = deque()
         #: What other greenlets and threads want done here.
@@ -62,16 +63,11 @@ class Serving:
         self._timers.append(timer)
         return timer
 
-    def client_ready(self, client: Client) -> None:
-        """In the hub: queue a client's turn, to be begun once this loop turn's events are in."""
-        self.ready.append(client)
-        self.sleeper.ring_after_events()
-
     def client_silent(self, client: Client) -> None:
         """In the hub: a parked client's timeout is over; its handler's finish() is a turn too."""
         self.server._counters.timeouts += 1
         _log.debug("%s said nothing for its timeout", client.address)
-        self.server._client_ready(client)
+        self.lot.make_ready(client)
 
     def do_soon(self, errand: Callable[[], Any]) -> bool:
         """Have `errand` called by the serving greenlet, from any thread; False if it has ended."""
@@ -128,7 +124,7 @@ class Serving:
                 request._real_close()
             else:
                 self.lot.unwatch(client)
-                self.server._client_ready(client)
+                self.lot.make_ready(client)
 
     def settle(self, client: Client, outcome: Outcome) -> None:
         """Do what the end of a turn asks for."""

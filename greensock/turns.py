@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
+from socket import MSG_DONTWAIT
 from typing import Any
 
 from greenlet import GreenletExit
 
 from greensock.handlers import being_opened, reads_through_request
 from greensock.hub.lot import Client
+from greensock.net.request_sockets import recv
 from greensock.streams import FIRST_READ_SIZE
 
 
@@ -31,7 +33,6 @@ class Outcome(Enum):
 PARK, GO_ON, END = Outcome.PARK, Outcome.GO_ON, Outcome.END
 
 
-
 class Turn:
     """A turn that runs elsewhere, behind a hook that programs override, and how it ended."""
 
@@ -46,6 +47,7 @@ class Turn:
 # Requests of one client in a row before the other clients get their turn. Arbitrary: at 10 us
 # a request, a client who floods keeps the others waiting for 0.3 ms at a time.
 _MAX_REQUESTS = 32
+_REQUESTS = range(_MAX_REQUESTS)
 
 
 def open_handler(server: Any, client: Client) -> Any:
@@ -71,7 +73,11 @@ def open_handler(server: Any, client: Client) -> Any:
 
 
 def run_turn(server: Any, client: Client) -> Outcome:
-    """Run one turn on the hub, with a cooperative request."""
+    """Run one turn on the hub, with a cooperative request.
+
+    This and what it calls is all that an exchange costs beside its two system calls, so the first
+    read of a request is made here and not by a method of it.
+    """
     handler = client.handler
     if client.ending:
         return END
@@ -80,19 +86,18 @@ def run_turn(server: Any, client: Client) -> Outcome:
         if handler is None:
             return END
     request = client.request
-    for _ in range(_MAX_REQUESTS):
+    for _ in _REQUESTS:
         if not request.unread:
-            if request._closed:
-                return END
             try:
-                data = request.receive_now(FIRST_READ_SIZE)
+                data = recv(request, FIRST_READ_SIZE, MSG_DONTWAIT)
             except BlockingIOError:
                 break
             if not data:
                 return END
             request.unread = data
+            request.drained = len(data) < FIRST_READ_SIZE
         handler.handle_one_request()
-        if handler.close_connection:
+        if handler.close_connection or request._closed:
             return END
         if request.drained and not request.unread:
             break
@@ -120,56 +125,68 @@ def run_lingering_turn(server: Any, client: Client, linger: float) -> Outcome:
         handler.handle()
         return END
     request = client.request
-    while not request._closed:
+    while True:
         if not request.unread:
-            if not request.wait_for_bytes(linger):
+            data = request.receive_within(linger)
+            if data is None:
                 break
-            data = request.receive(FIRST_READ_SIZE)
             if not data:
                 return END
             request.unread = data
         handler.handle_one_request()
-        if handler.close_connection:
+        if handler.close_connection or request._closed:
             return END
-    else:
-        return END
     if handler.wbufsize:
         handler.wfile.flush()
     return PARK
 
 
 def serve_turn(
-    server: Any, client: Client, run: Callable[..., Outcome], *how: float
+    server: Any, client: Client, run: Callable[[Any, Client], Outcome] = run_turn
 ) -> Outcome:
-    """Run a turn to its outcome, as the documented hooks want it.
-
-    If the turn ends the client: `finish()` of its handler runs, whatever was raised, then
-    `handle_error` for an Exception, and `shutdown_request` in any case.
+    """Run a turn to its outcome; if that is END, the client was ended as the hooks want it.
 
     Raises:
-        BaseException: what the handler raised that is no Exception; the request is closed.
+        BaseException: what the handler raised that is no Exception; the client is ended too.
     """
     try:
-        try:
-            outcome = run(server, client, *how)
-        except BaseException:
-            _finish(client)
+        outcome = run(server, client)
+    except BaseException as error:
+        _end_after(server, client, error)
+        if not isinstance(error, Exception):
             raise
-        if outcome is not END:
-            return outcome
-        _finish(client)
+        return END
+    if outcome is END:
+        end(server, client)
+    return outcome
+
+
+def end(server: Any, client: Client) -> None:
+    """End a client: `finish()` of its handler, `handle_error` for what that raises, and close."""
+    handler, client.handler = client.handler, None
+    try:
+        if handler is not None:
+            handler.finish()
     except Exception:
-        server._release(client)
         server.handle_error(client.request, client.address)
-        server.shutdown_request(client.request)
-    except BaseException:
+    finally:
         server._release(client)
         server.shutdown_request(client.request)
-        raise
-    else:
+
+
+def _end_after(server: Any, client: Client, error: BaseException) -> None:
+    """In the `except` clause of what a turn raised: end the client, as a constructor would."""
+    handler, client.handler = client.handler, None
+    try:
+        try:
+            if handler is not None:
+                handler.finish()
+        finally:
+            if isinstance(error, Exception):
+                server.handle_error(client.request, client.address)
+    finally:
         server._release(client)
         server.shutdown_request(client.request)
-    return END
 
 
 def only_open(server: Any, client: Client) -> Outcome:
@@ -178,7 +195,7 @@ def only_open(server: Any, client: Client) -> Outcome:
 
 
 def serve_turn_of_many(
-    server: Any, client: Client, run: Callable[..., Outcome] = run_turn
+    server: Any, client: Client, run: Callable[[Any, Client], Outcome] = run_turn
 ) -> Outcome:
     """Run a turn on the hub beside others: what would end a thread ends this client only."""
     try:
@@ -186,12 +203,6 @@ def serve_turn_of_many(
     except (SystemExit, GreenletExit):
         # A thread would end quietly; raised on, it would end the hub's main greenlet.
         return END
-
-
-def _finish(client: Client) -> None:
-    handler, client.handler = client.handler, None
-    if handler is not None:
-        handler.finish()
 
 
 def wants_turn(client: Client) -> bool:

@@ -23,7 +23,6 @@ from greenlet import greenlet
 
 from greensock.hub.waiting import READ, new_watcher
 
-
 # Arbitrary: seconds between looks at a child whose exit cannot be watched.
 _LOOK_INTERVAL = 0.05
 

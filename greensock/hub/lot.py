@@ -26,7 +26,16 @@ class Client:
     is paid for by each of thousands of idle clients.
     """
 
-    __slots__ = ("address", "ending", "handler", "opens_only", "parked", "request", "silence", "watcher")
+    __slots__ = (
+        "address",
+        "ending",
+        "handler",
+        "opens_only",
+        "parked",
+        "request",
+        "silence",
+        "watcher",
+    )
 
     def __init__(self, request: Any, address: Any) -> None:
         self.request = request
@@ -102,21 +111,24 @@ class Lot:
     """Clients under the care of one run of `serve_forever`.
 
     Args:
-        on_ready: called in the hub for a parked client with bytes, an end or an error to read. The
-            client is no longer parked. It must not block and must not raise.
+        ready: where a parked client is put, unparked, when it has bytes, an end or an error to read.
+        schedule: called in the hub when a client is put into an empty `ready`; it must not block
+            and must not raise.
         on_silent: called in the hub for a client that said nothing for its request's timeout.
         wake: wakes the serving greenlet, from any thread.
     """
 
     def __init__(
         self,
-        on_ready: Callable[[Client], None],
+        ready: deque[Client],
+        schedule: Callable[[], None],
         on_silent: Callable[[Client], None],
         wake: Callable[[], None],
     ) -> None:
         self._hub = get_hub()
         self._loop = self._hub.loop
-        self._on_ready = on_ready
+        self._ready = ready
+        self._schedule = schedule
         self._on_silent = on_silent
         self._wake = wake
         self._silences: dict[float, Silence] = {}
@@ -138,7 +150,8 @@ class Lot:
         if watcher is None:
             watcher = client.watcher = client.request.read_watcher()
         client.parked = True
-        watcher.start(self._on_readable, client)
+        if not watcher.active:
+            watcher.start(self._on_readable, client)
         timeout = client.request.gettimeout()
         if timeout is not None:
             self._silence(timeout).add(client)
@@ -165,16 +178,22 @@ class Lot:
             client.silence.discard(client)
 
     def _on_readable(self, client: Client) -> None:
-        if not client.parked:
+        if client.parked:
+            client.parked = False
+            if client.silence is not None:
+                client.silence.discard(client)
+            self.make_ready(client)
+        elif client.watcher is not None:
             # Its turn has run out of this loop iteration, blocked on something else, while more
             # bytes came. Stopping only then spares every short turn a stop and a start.
-            if client.watcher is not None:
-                client.watcher.stop()
-            return
-        client.parked = False
-        if client.silence is not None:
-            client.silence.discard(client)
-        self._on_ready(client)
+            client.watcher.stop()
+
+    def make_ready(self, client: Client) -> None:
+        """Queue a turn for `client`; in the serving thread only."""
+        ready = self._ready
+        if not ready:
+            self._schedule()
+        ready.append(client)
 
     def _on_expired(self, client: Client) -> None:
         self.unpark(client)
@@ -185,10 +204,13 @@ class Lot:
         """Give up the watcher of a client that a thread or child will read from, and may close."""
         if client.parked:
             self.unpark(client)
-        if client.watcher is not None:
-            client.watcher.stop()
-            client.watcher.close()
-            client.watcher = None
+        self._drop_watcher(client)
+
+    def _drop_watcher(self, client: Client) -> None:
+        watcher, client.watcher = client.watcher, None
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
             client.request.forget_read_watcher()
 
     def discard(self, client: Client) -> None:
@@ -213,16 +235,16 @@ class Lot:
             self._wake()
             return False
         self.unwatch(client)
-        self._on_ready(client)
+        self.make_ready(client)
         return True
 
     def suspend(self) -> list[Client]:
         """Drop every watcher, because this hub serves no longer; return the clients."""
         clients = list(self.clients.values())
         for client in clients:
-            parked = client.parked
-            self.unwatch(client)
-            client.parked = parked
+            if client.silence is not None:
+                client.silence.discard(client)
+            self._drop_watcher(client)
             client.request.close_gate = None
         for silence in self._silences.values():
             silence.close()

@@ -14,6 +14,9 @@ from gevent.exceptions import BlockingSwitchOutError, InvalidSwitchError
 READ = 1
 WRITE = 2
 
+#: This thread's hub, or None if it has none; makes none.
+current_hub = get_hub_if_exists
+
 # What a timer hands to the greenlet that it wakes.
 _TIMED_OUT = object()
 
@@ -21,12 +24,6 @@ _TIMED_OUT = object()
 def new_watcher(fd: int, events: int) -> Any:
     """An inactive watcher of `fd` on this thread's hub; whoever asked closes it before `fd`."""
     return get_hub().loop.io(fd, events)
-
-
-def belongs_here(watcher: Any) -> bool:
-    """Whether `watcher` is one of this thread's loop, so that it may be waited on here."""
-    hub = get_hub_if_exists()
-    return hub is not None and watcher.loop is hub.loop
 
 
 def wait(watcher: Any, timeout: float | None) -> None:

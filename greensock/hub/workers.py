@@ -40,7 +40,8 @@ class WorkerPool:
         self._hub = get_hub()
         self._run = run
         self._limit = limit
-        self._jobs: deque[Any] = deque()
+        #: The queue. Whoever appends to it while it is empty calls `schedule()`.
+        self.jobs: deque[Any] = deque()
         self._unfinished: list[Any] = []
         self._idle: list[Any] = []
         self._workers: set[Any] = set()
@@ -66,9 +67,9 @@ class WorkerPool:
 
     def submit(self, job: Any) -> None:
         """Queue `job`; from the hub or any greenlet of its thread. It runs after this loop turn."""
-        self._jobs.append(job)
-        if not self._scheduled:
-            self._schedule()
+        if not self.jobs:
+            self.schedule()
+        self.jobs.append(job)
 
     def join(self) -> None:
         """Block until no job is queued or running; from any thread or greenlet but a worker."""
@@ -79,7 +80,7 @@ class WorkerPool:
 
     def kill(self) -> None:
         """Raise GreenletExit in every busy worker, soon, and drop what is queued."""
-        self._jobs.clear()
+        self.jobs.clear()
         for worker in self._workers.difference(self._idle):
             # Through the hub: thrown from here, control would end up there and not come back.
             self._hub.loop.run_callback(worker.throw, GreenletExit)
@@ -101,20 +102,22 @@ class WorkerPool:
             sleep(0)
 
     def _release_joiners(self) -> None:
-        if self._joiners and not (self._jobs or self._unfinished or self.busy):
+        if self._joiners and not (self.jobs or self._unfinished or self.busy):
             joiners, self._joiners = self._joiners, []
             for latch in joiners:
                 latch.set()
 
-    def _schedule(self) -> None:
-        self._scheduled = True
-        self._hub.loop.run_callback(self._dispatch)
+    def schedule(self) -> None:
+        """Have the queue handed out once this loop turn's events are in; in the hub's thread."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._hub.loop.run_callback(self._dispatch)
 
     def _dispatch(self) -> None:
         """Hand the queue to a worker, and to a further one each time that a worker blocks."""
         self._scheduled = False
         limit = self._limit()
-        while self._jobs and (limit is None or self.busy < limit):
+        while self.jobs and (limit is None or self.busy < limit):
             self._dispatch_to_one()
         if self._unfinished:
             # Only after the loop has looked at its descriptors: a callback scheduled from here
@@ -166,8 +169,8 @@ class WorkerPool:
             self._hub.switch()
             while self._run_jobs(me) and len(self._idle) < _MAX_IDLE:
                 self._idle.append(me)
-                if self._jobs and not self._scheduled:
-                    self._schedule()
+                if self.jobs:
+                    self.schedule()
                 elif self._joiners:
                     self._release_joiners()
                 try:
@@ -180,14 +183,14 @@ class WorkerPool:
             self._workers.discard(me)
             if me in self._idle:
                 self._idle.remove(me)
-            if self._jobs and not self._scheduled:
-                self._schedule()
+            if self.jobs:
+                self.schedule()
             elif self._joiners:
                 self._release_joiners()
 
     def _run_jobs(self, me: Any) -> bool:
         """Run queued jobs until one blocks; say whether nobody got to know this greenlet."""
-        jobs = self._jobs
+        jobs = self.jobs
         refs = sys.getrefcount(me)
         while jobs:
             job = jobs.popleft()

@@ -160,7 +160,7 @@ class ForkingMixIn(_Base):
             serving.lot.park(client)
         elif client.ending and ends_plainly(client.handler):
             serving.lot.discard(client)
-            turns.serve_turn(self, client, turns.run_turn)
+            turns.serve_turn(self, client)
         else:
             self._fork(client)
 
@@ -196,7 +196,7 @@ class ForkingMixIn(_Base):
         """No child to be had (memory, or the limit of processes): only this client is lost."""
         self.handle_error(client.request, client.address)
         client.ending = True
-        turns.serve_turn(self, client, turns.run_turn)
+        turns.serve_turn(self, client)
         if self._serving is not None:
             self._serving.settle(client, turns.END)
 

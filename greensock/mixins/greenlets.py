@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
@@ -10,6 +12,7 @@ from greensock import turns
 from greensock.hub.lot import Client
 from greensock.hub.workers import WorkerPool
 from greensock.servers import BaseServer
+from greensock.serving import Serving
 from greensock.turns import Turn
 
 if TYPE_CHECKING:
@@ -71,8 +74,9 @@ class GreenletMixIn(_Base):
             pool = self._pool = WorkerPool(self._run_turn, lambda: self.max_greenlets)
         return pool
 
-    def _client_ready(self, client: Client) -> None:
-        self._pool_here().submit(client)
+    def _ready_queue(self, serving: Serving) -> tuple[deque[Any], Callable[[], None]]:
+        pool = self._pool_here()
+        return pool.jobs, pool.schedule
 
     def _begin_turn(self, client: Client) -> None:
         self._pool_here().submit(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -93,10 +94,12 @@ class ThreadingMixIn(_Base):
         """
         turn = (self._turns_at_work or {}).get(id(request)) or Turn(Client(request, client_address))
         if self._runs_on_hub():
-            turn.outcome = turns.serve_turn(self, turn.client, turns.run_turn)
+            turn.outcome = turns.serve_turn(self, turn.client)
         else:
             turn.outcome = turns.serve_turn(
-                self, turn.client, turns.run_lingering_turn, self.linger
+                self,
+                turn.client,
+                functools.partial(turns.run_lingering_turn, linger=self.linger),
             )
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -148,7 +151,7 @@ class ThreadingMixIn(_Base):
                 return
             if client.ending and ends_plainly(client.handler):
                 serving.lot.discard(client)
-                turns.serve_turn(self, client, turns.run_turn)
+                turns.serve_turn(self, client)
                 return
         self._start_thread(client)
 
@@ -173,7 +176,7 @@ class ThreadingMixIn(_Base):
     def _end_unstarted(self, client: Client) -> None:
         self.handle_error(client.request, client.address)
         client.ending = True
-        turns.serve_turn(self, client, turns.run_turn)
+        turns.serve_turn(self, client)
         if self._serving is not None:
             self._serving.settle(client, turns.END)
 

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gevent import monkey
 

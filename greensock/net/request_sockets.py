@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 
-from greensock.hub.waiting import READ, WRITE, belongs_here, check_open, new_watcher, wait
+from greensock.hub.waiting import READ, WRITE, check_open, current_hub, new_watcher, wait
 from greensock.streams import (
     FIRST_READ_SIZE,
     NEXT_READ_SIZE,
@@ -37,7 +37,8 @@ else:
 # `__class__` property at the end of this file.
 _C = OriginalSocket.__mro__[1]
 _init = _C.__init__
-_recv: Callable[..., bytes] = _C.recv
+#: `recv` of any socket, below every override.
+recv: Callable[..., bytes] = _C.recv
 _send: Callable[..., int] = _C.send
 
 # A client who always has more to read would never let its greenlet yield: gevent's recv stalls
@@ -81,7 +82,7 @@ class RequestSocket(OriginalSocket):
 
     def receive(self, size: int, /) -> bytes:
         """New bytes from the peer, whatever is unread: for readers that have used that up."""
-        return _recv(self, size)
+        return recv(self, size)
 
     def peek_now(self) -> bytes | None:
         """A byte that can be read now, b"" at the end of the stream, None if there is neither yet.
@@ -92,15 +93,17 @@ class RequestSocket(OriginalSocket):
         if self.unread:
             return self.unread[self.unread_at : self.unread_at + 1]
         try:
-            return _recv(self, 1, MSG_PEEK | MSG_DONTWAIT)
+            return recv(self, 1, MSG_PEEK | MSG_DONTWAIT)
         except BlockingIOError:
             return None
 
-    def wait_for_bytes(self, seconds: float) -> bool:
-        """Wait until something, or the end, can be received; False after `seconds` of nothing."""
+    def receive_within(self, seconds: float) -> bytes | None:
+        """New bytes, b"" at the end of the stream, or None after `seconds` of silence."""
         poller = monkey.get_original("select", "poll")()
         poller.register(self.fileno(), select.POLLIN)
-        return bool(poller.poll(max(0, round(seconds * 1000))))
+        if not poller.poll(max(0, round(seconds * 1000))):
+            return None
+        return recv(self, FIRST_READ_SIZE)
 
     def read_watcher(self) -> Any:
         """A watcher of this request for the lot, which closes it before the request closes."""
@@ -222,7 +225,7 @@ class CooperativeSocket(RequestSocket):
     hub. Watchers are made when first needed, and anew under another hub.
     """
 
-    __slots__ = ("_drained", "_reading", "_reads", "_timeout", "_writing")
+    __slots__ = ("_hub", "_reading", "_reads", "_timeout", "_writing", "drained")
 
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
@@ -231,11 +234,13 @@ class CooperativeSocket(RequestSocket):
         self._timeout = _stdlib_socket.getdefaulttimeout()
         if self._timeout is not None:
             _C.settimeout(self, None)
+        # The watchers, and the hub that they are of.
         self._reading: Any = None
         self._writing: Any = None
-        # After a read that left room in its buffer the kernel has no more: waiting at once spares
-        # a failing system call and its exception (1.7 us together).
-        self._drained = False
+        self._hub: Any = None
+        #: Whether the last read found less than it had room for. The kernel has no more then, and
+        #: waiting at once spares a failing system call and its exception (1.7 us together).
+        self.drained = False
         self._reads = 0
 
     def settimeout(self, value: float | None, /) -> None:
@@ -263,19 +268,19 @@ class CooperativeSocket(RequestSocket):
     def read_watcher(self) -> Any:
         # The lot's is also the one that turns wait on: a second would cost each client 137 bytes.
         watcher = self._reading
-        if watcher is None or not belongs_here(watcher):
+        if watcher is None or self._hub is not current_hub():
             watcher = self._reading = self._new_watcher(READ)
         return watcher
 
     def forget_read_watcher(self) -> None:
         self._reading = None
 
-    def wait_for_bytes(self, seconds: float) -> bool:
+    def receive_within(self, seconds: float) -> bytes | None:
         try:
             wait(self.read_watcher(), seconds)
         except TimeoutError:
-            return False
-        return True
+            return None
+        return recv(self, FIRST_READ_SIZE)
 
     def wait_readable(self) -> None:
         """Block this greenlet until there is something to read, or the timeout is over."""
@@ -285,22 +290,27 @@ class CooperativeSocket(RequestSocket):
     def wait_writable(self) -> None:
         """Block this greenlet until the kernel takes more bytes, or the timeout is over."""
         watcher = self._writing
-        if watcher is None or not belongs_here(watcher):
+        if watcher is None or self._hub is not current_hub():
             watcher = self._writing = self._new_watcher(WRITE)
         wait(watcher, self._timeout)
 
     def _new_watcher(self, events: int) -> Any:
         check_open(self.fileno())
-        return new_watcher(self.fileno(), events)
+        watcher = new_watcher(self.fileno(), events)
+        hub = current_hub()
+        if self._hub is not hub:
+            self._reading = self._writing = None
+            self._hub = hub
+        return watcher
 
     def receive(self, size: int, /) -> bytes:
-        if self._drained:
-            self._drained = False
+        if self.drained:
+            self.drained = False
             if self._timeout != 0.0:
                 self.wait_readable()
         while True:
             try:
-                data = _recv(self, size, MSG_DONTWAIT)
+                data = recv(self, size, MSG_DONTWAIT)
             except BlockingIOError:
                 if self._timeout == 0.0:
                     raise
@@ -309,24 +319,9 @@ class CooperativeSocket(RequestSocket):
                 return data
             self.wait_readable()
 
-    def receive_now(self, size: int, /) -> bytes:
-        """New bytes without waiting for any.
-
-        Raises:
-            BlockingIOError: there are none yet.
-        """
-        data = _recv(self, size, MSG_DONTWAIT)
-        self._drained = len(data) < size
-        return data
-
-    @property
-    def drained(self) -> bool:
-        """Whether the last read found less than it had room for."""
-        return self._drained
-
     def _note_read(self, drained: bool) -> None:
         self._reads += 1
-        self._drained = drained or self._reads >= _READS_BEFORE_YIELD
+        self.drained = drained or self._reads >= _READS_BEFORE_YIELD
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         if self.unread and bufsize:
@@ -451,6 +446,6 @@ class CooperativeSocket(RequestSocket):
                 # A greenlet waits there: it goes on, and its next call finds the socket closed.
                 wake, args = watcher.callback, watcher.args
                 watcher.stop()
-                watcher.loop.run_callback_threadsafe(wake, *args)
+                self._hub.loop.run_callback_threadsafe(wake, *args)
             watcher.close()
         self._reading = self._writing = None
