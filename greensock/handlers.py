@@ -13,8 +13,9 @@ import socket
 from io import BytesIO
 from typing import Any
 
-from greensock.hub.lot import Client
-from greensock.streams import SocketReader, SocketWriter
+from greensock.hub.lot import OPENING, Client
+from greensock.net.request_sockets import is_request_socket
+from greensock.streams import RequestWriter, SocketReader, SocketWriter
 
 # Clients whose handler is being constructed, by the id of their request. The constructor of a
 # handler is reached through `finish_request`, which programs override to pass more arguments: so
@@ -105,9 +106,13 @@ class StreamRequestHandler(BaseRequestHandler):
             connection.settimeout(self.timeout)
         if self.disable_nagle_algorithm:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-        self.rfile = connection.makefile("rb", self.rbufsize)
+        on_request = is_request_socket(connection)
+        if on_request and self.rbufsize:
+            self.rfile = connection.new_reader()
+        else:
+            self.rfile = connection.makefile("rb", self.rbufsize)
         if self.wbufsize == 0:
-            self.wfile = SocketWriter(connection)
+            self.wfile = RequestWriter(connection) if on_request else SocketWriter(connection)
         else:
             self.wfile = connection.makefile("wb", self.wbufsize)
 
@@ -226,16 +231,19 @@ class HandlerShape:
     """What a server needs to know of its RequestHandlerClass, found out once.
 
     `request_wise`: the server may run its turns. `waits_for_data`: a client is parked before there
-    is a handler for it. `parks`: either.
+    is a handler for it. `parks`: either. `closes_by_default`: whether `close_connection` is True
+    until a request says otherwise, as in http.server.
     """
 
-    __slots__ = ("handler_class", "parks", "request_wise", "waits_for_data")
+    __slots__ = ("closes_by_default", "handler_class", "parks", "request_wise", "waits_for_data")
 
     def __init__(self, handler_class: Any) -> None:
         self.handler_class = handler_class
         self.request_wise = is_request_wise(handler_class)
         self.waits_for_data = waits_for_data(handler_class)
         self.parks = self.request_wise or self.waits_for_data
+        handle = getattr(_class_of(handler_class), "handle", None)
+        self.closes_by_default = getattr(handle, "__module__", None) == "http.server"
 
 
 def reads_through_request(handler: Any) -> bool:
@@ -252,7 +260,7 @@ def hand_over(handler: Any) -> bool:
     client = being_opened.get(id(handler.request))
     if client is None or client.request is not handler.request:
         return False
-    if not (client.opens_only or reads_through_request(handler)):
+    if not (client.state is OPENING or reads_through_request(handler)):
         return False
     client.handler = handler
     return True

@@ -20,12 +20,12 @@ from typing import Any, Self
 from greensock import turns
 from greensock.handlers import HandlerShape, construct
 from greensock.hub import lifetime
-from greensock.hub.lot import Client
+from greensock.hub.lot import BUSY, ENDING, PARKED, Client
 from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
 from greensock.net import listening
 from greensock.net.listening import AcceptError
-from greensock.net.request_sockets import CooperativeSocket, OriginalSocket
+from greensock.net.request_sockets import CooperativeSocket, OriginalSocket, is_request_socket
 from greensock.serving import Serving
 from greensock.stats import Counters, Stats
 
@@ -128,16 +128,17 @@ class BaseServer:
         clients, self._suspended = self._suspended, []
         for client in clients:
             serving.lot.admit(client)
-            if client.parked:
+            if client.state is PARKED:
                 serving.lot.park(client)
 
     def _suspend(self, serving: Serving) -> None:
         """Keep the clients for the next run of `serve_forever`, or for `server_close`."""
         self._serving = None
         for client in serving.ready:
-            client.parked = client.request in serving.lot.clients
+            if client.request in serving.lot.clients:
+                client.state = PARKED
         for client, outcome in serving.returned:
-            client.parked = outcome is not turns.END
+            client.state = BUSY if outcome is turns.END else PARKED
         self._suspended = [c for c in serving.lot.suspend() if not c.request._closed]
 
     def _leave_hub(self, hub_ends: bool) -> None:
@@ -299,7 +300,7 @@ class BaseServer:
             timeouts=counters.timeouts,
             errors=counters.errors,
             open=len(clients),
-            parked=sum(client.parked for client in clients),
+            parked=sum(client.state is PARKED for client in clients),
         )
 
     def __enter__(self) -> Self:
@@ -353,7 +354,7 @@ class BaseServer:
         return client
 
     def _can_park(self, request: Any) -> bool:
-        return self._shape().parks and listening.is_request_socket(request)
+        return self._shape().parks and is_request_socket(request)
 
     def _shape(self) -> HandlerShape:
         shape = self._handler_shape
@@ -377,7 +378,7 @@ class BaseServer:
         else:
             clients = list(self._serving.lot.clients.values())
         for client in clients:
-            if client.parked:
+            if client.state is PARKED:
                 self._close_client(client)
             elif self._serving is None:
                 self._suspended.append(client)
@@ -385,8 +386,7 @@ class BaseServer:
     def _close_client(self, client: Client) -> None:
         if self._serving is not None:
             self._serving.lot.discard(client)
-        client.parked = False
-        client.ending = True
+        client.state = ENDING
         turns.serve_turn(self, client)
 
     def _on_serving_greenlet(self, errand: Callable[[], Any]) -> None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from greensock.hub.lot import Client, Lot
+from greensock.hub.lot import PARKED, Client, Lot
 from greensock.hub.sleeper import Sleeper
 from greensock.hub.waiting import READ
 from greensock.net.listening import AcceptError, non_blocking, switch_nagle_off
@@ -120,7 +120,7 @@ class Serving:
         while self.lot.forsaken:
             request = self.lot.forsaken.popleft()
             client = self.lot.clients.get(request)
-            if client is None or not client.parked:
+            if client is None or client.state is not PARKED:
                 request._real_close()
             else:
                 self.lot.unwatch(client)

@@ -14,8 +14,8 @@ from typing import Any
 from greenlet import GreenletExit
 
 from greensock.handlers import being_opened, reads_through_request
-from greensock.hub.lot import Client
-from greensock.net.request_sockets import recv
+from greensock.hub.lot import ENDING, Client
+from greensock.net.request_sockets import READS_BEFORE_YIELD, recv
 from greensock.streams import FIRST_READ_SIZE
 
 
@@ -53,22 +53,23 @@ _REQUESTS = range(_MAX_REQUESTS)
 def open_handler(server: Any, client: Client) -> Any:
     """Make the client's handler through `finish_request`; None if that has run it whole.
 
-    With `client.opens_only` it is never run, whatever it is like.
+    For a client that is OPENING it is never run, whatever it is like.
     """
     request = client.request
-    if not server._shape().request_wise:
+    shape = server._shape()
+    if not shape.request_wise:
         server.finish_request(request, client.address)
         return None
-    being_opened[id(request)] = client
+    key = id(request)
+    being_opened[key] = client
     try:
         server.finish_request(request, client.address)
     finally:
-        del being_opened[id(request)]
+        del being_opened[key]
     handler = client.handler
     if handler is not None:
-        # http.server starts out with True, and its first request decides.
-        ends_first = type(handler).handle.__module__ == "http.server"
-        handler.close_connection = ends_first or getattr(handler, "close_connection", False)
+        if shape.closes_by_default or not hasattr(handler, "close_connection"):
+            handler.close_connection = shape.closes_by_default
     return handler
 
 
@@ -79,7 +80,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
     read of a request is made here and not by a method of it.
     """
     handler = client.handler
-    if client.ending:
+    if client.state is ENDING:
         return END
     if handler is None:
         handler = open_handler(server, client)
@@ -95,11 +96,11 @@ def run_turn(server: Any, client: Client) -> Outcome:
             if not data:
                 return END
             request.unread = data
-            request.drained = len(data) < FIRST_READ_SIZE
+            request.reads_left = 0 if len(data) < FIRST_READ_SIZE else READS_BEFORE_YIELD
         handler.handle_one_request()
         if handler.close_connection or request._closed:
             return END
-        if request.drained and not request.unread:
+        if not (request.unread or request.reads_left):
             break
     else:
         return GO_ON
@@ -115,7 +116,7 @@ def run_lingering_turn(server: Any, client: Client, linger: float) -> Outcome:
     a native thread costs 50-100 us to start, a child 1.7 ms, far more than most turns.
     """
     handler = client.handler
-    if client.ending:
+    if client.state is ENDING:
         return END
     if handler is None:
         handler = open_handler(server, client)
@@ -199,25 +200,31 @@ def serve_turn_of_many(
 ) -> Outcome:
     """Run a turn on the hub beside others: what would end a thread ends this client only."""
     try:
-        return serve_turn(server, client, run)
-    except (SystemExit, GreenletExit):
+        outcome = run(server, client)
+    except BaseException as error:
+        _end_after(server, client, error)
+        if not isinstance(error, (Exception, SystemExit, GreenletExit)):
+            raise
         # A thread would end quietly; raised on, it would end the hub's main greenlet.
         return END
+    if outcome is END:
+        end(server, client)
+    return outcome
 
 
 def wants_turn(client: Client) -> bool:
-    """Whether there is something to do for a client who became ready; may set `client.ending`.
+    """Whether there is something to do for a client who became ready; may say it is ENDING.
 
     A thread or child that is started only to find that its client has left costs 30 to 1,000 times
     what this look does, and a crowd of idle clients who leave together would start one each.
     """
-    if client.ending or client.request._closed:
-        client.ending = True
+    if client.state is ENDING or client.request._closed:
+        client.state = ENDING
         return True
     try:
         first = client.request.peek_now()
     except OSError:
         first = b""
     if first == b"":
-        client.ending = True
+        client.state = ENDING
     return first is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 from gevent import get_hub
@@ -19,6 +20,22 @@ from gevent._hub_local import get_hub_if_exists
 _MAX_EMPTY_SILENCES = 64
 
 
+class State(Enum):
+    """What is going on for a client."""
+
+    #: A turn of its is wanted, queued or running.
+    BUSY = auto()
+    #: The lot holds it, and nothing else does.
+    PARKED = auto()
+    #: Its handler is being set up here, but must not run here: it runs in a child.
+    OPENING = auto()
+    #: Its next turn is its last, in which nothing is read any more.
+    ENDING = auto()
+
+
+BUSY, PARKED, OPENING, ENDING = State.BUSY, State.PARKED, State.OPENING, State.ENDING
+
+
 class Client:
     """One open request and all that the server keeps for it.
 
@@ -26,16 +43,7 @@ class Client:
     is paid for by each of thousands of idle clients.
     """
 
-    __slots__ = (
-        "address",
-        "ending",
-        "handler",
-        "opens_only",
-        "parked",
-        "request",
-        "silence",
-        "watcher",
-    )
+    __slots__ = ("address", "handler", "request", "silence", "state", "watcher")
 
     def __init__(self, request: Any, address: Any) -> None:
         self.request = request
@@ -45,14 +53,9 @@ class Client:
         self.handler: Any = None
         #: The lot's watcher of the request, or None where it was never parked.
         self.watcher: Any = None
-        #: Whether the lot holds the client and nothing else does.
-        self.parked = False
+        self.state = BUSY
         #: What bounds its silence while it is parked, or None where nothing does.
         self.silence: Silence | None = None
-        #: Whether its handler may be set up here but must not run here (it runs in a child).
-        self.opens_only = False
-        #: Whether its next turn is its last, in which nothing is read any more.
-        self.ending = False
 
 
 class Silence:
@@ -132,8 +135,9 @@ class Lot:
         self._on_silent = on_silent
         self._wake = wake
         self._silences: dict[float, Silence] = {}
-        # One bound method for all clients, where `self.forsake` would make one each.
+        # One bound method for all clients, where `self.forsake` would make one each: 64 bytes.
         self._close_gate = self.forsake
+        self._callback = self._on_readable
         #: Every client admitted and not yet discarded, parked or busy, by its request.
         self.clients: dict[Any, Client] = {}
         #: Requests that another thread wants closed; the serving greenlet does it.
@@ -149,10 +153,10 @@ class Lot:
         watcher = client.watcher
         if watcher is None:
             watcher = client.watcher = client.request.read_watcher()
-        client.parked = True
+        client.state = PARKED
         if not watcher.active:
-            watcher.start(self._on_readable, client)
-        timeout = client.request.gettimeout()
+            watcher.start(self._callback, client)
+        timeout = client.request.timeout
         if timeout is not None:
             self._silence(timeout).add(client)
 
@@ -172,17 +176,20 @@ class Lot:
 
     def unpark(self, client: Client) -> None:
         """Stop watching a parked client; the caller goes on with it."""
-        client.parked = False
+        client.state = BUSY
         client.watcher.stop()
         if client.silence is not None:
             client.silence.discard(client)
 
     def _on_readable(self, client: Client) -> None:
-        if client.parked:
-            client.parked = False
+        if client.state is PARKED:
+            client.state = BUSY
             if client.silence is not None:
                 client.silence.discard(client)
-            self.make_ready(client)
+            ready = self._ready
+            if not ready:
+                self._schedule()
+            ready.append(client)
         elif client.watcher is not None:
             # Its turn has run out of this loop iteration, blocked on something else, while more
             # bytes came. Stopping only then spares every short turn a stop and a start.
@@ -197,12 +204,12 @@ class Lot:
 
     def _on_expired(self, client: Client) -> None:
         self.unpark(client)
-        client.ending = True
+        client.state = ENDING
         self._on_silent(client)
 
     def unwatch(self, client: Client) -> None:
         """Give up the watcher of a client that a thread or child will read from, and may close."""
-        if client.parked:
+        if client.state is PARKED:
             self.unpark(client)
         self._drop_watcher(client)
 
@@ -228,7 +235,7 @@ class Lot:
         thread closes is left to the serving greenlet, which alone may stop its watcher.
         """
         client = self.clients.get(request)
-        if client is None or not client.parked:
+        if client is None or client.state is not PARKED:
             return True
         if get_hub_if_exists() is not self._hub:
             self.forsaken.append(request)

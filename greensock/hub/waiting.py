@@ -14,9 +14,6 @@ from gevent.exceptions import BlockingSwitchOutError, InvalidSwitchError
 READ = 1
 WRITE = 2
 
-#: This thread's hub, or None if it has none; makes none.
-current_hub = get_hub_if_exists
-
 # What a timer hands to the greenlet that it wakes.
 _TIMED_OUT = object()
 
@@ -24,6 +21,18 @@ _TIMED_OUT = object()
 def new_watcher(fd: int, events: int) -> Any:
     """An inactive watcher of `fd` on this thread's hub; whoever asked closes it before `fd`."""
     return get_hub().loop.io(fd, events)
+
+
+def loop_of(watcher: Any) -> Any:
+    """The loop of an io watcher; libuv's share one real watcher a descriptor, which knows it."""
+    loop = getattr(watcher, "loop", None)
+    return watcher._watcher_ref.loop if loop is None else loop
+
+
+def is_of_this_thread(watcher: Any) -> bool:
+    """Whether `watcher` is one of this thread's hub, so that it may be waited on here."""
+    hub = get_hub_if_exists()
+    return hub is not None and loop_of(watcher) is hub.loop
 
 
 def wait(watcher: Any, timeout: float | None) -> None:

@@ -12,9 +12,14 @@ from greensock.handlers import ends_plainly
 from greensock.hub import children
 from greensock.hub.children import ChildWatch
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import Client
+from greensock.hub.lot import BUSY, ENDING, OPENING, PARKED, Client
 from greensock.net import listening
-from greensock.net.request_sockets import CooperativeSocket, OriginalSocket, RequestSocket
+from greensock.net.request_sockets import (
+    CooperativeSocket,
+    OriginalSocket,
+    RequestSocket,
+    is_request_socket,
+)
 from greensock.servers import BaseServer
 from greensock.serving import Serving
 from greensock.turns import Outcome
@@ -151,14 +156,14 @@ class ForkingMixIn(_Base):
         unprompted = client.handler is None and not self._shape().waits_for_data
         if not unprompted and not turns.wants_turn(client):
             serving.lot.park(client)
-        elif not self._shape().request_wise and not client.ending:
+        elif not self._shape().request_wise and client.state is not ENDING:
             serving.lot.discard(client)
             self._fork(client)
-        elif client.handler is None and not client.ending and not self._open(client):
+        elif client.handler is None and client.state is not ENDING and not self._open(client):
             serving.lot.discard(client)
         elif unprompted:
             serving.lot.park(client)
-        elif client.ending and ends_plainly(client.handler):
+        elif client.state is ENDING and ends_plainly(client.handler):
             serving.lot.discard(client)
             turns.serve_turn(self, client)
         else:
@@ -166,8 +171,10 @@ class ForkingMixIn(_Base):
 
     def _open(self, client: Client) -> bool:
         """Have the handler set up here, once a client; False if its client is closed for it."""
-        client.opens_only = True
-        return turns.serve_turn_of_many(self, client, turns.only_open) is turns.PARK
+        client.state = OPENING
+        opened = turns.serve_turn_of_many(self, client, turns.only_open) is turns.PARK
+        client.state = BUSY
+        return opened
 
     def _fork(self, client: Client) -> None:
         serving = self._serving
@@ -195,7 +202,7 @@ class ForkingMixIn(_Base):
     def _end_unstarted(self, client: Client) -> None:
         """No child to be had (memory, or the limit of processes): only this client is lost."""
         self.handle_error(client.request, client.address)
-        client.ending = True
+        client.state = ENDING
         turns.serve_turn(self, client)
         if self._serving is not None:
             self._serving.settle(client, turns.END)
@@ -217,8 +224,8 @@ class ForkingMixIn(_Base):
         if not turn.kept:
             return
         client, serving = turn.client, self._serving
-        if parks:
-            client.parked = serving is None
+        if parks and serving is None:
+            client.state = PARKED
         if serving is not None:
             serving.settle(client, turns.PARK if parks else turns.END)
         if not parks:
@@ -271,7 +278,7 @@ class ForkingMixIn(_Base):
         for sock in client.request if isinstance(client.request, tuple) else (client.request,):
             if isinstance(sock, CooperativeSocket):
                 sock.forget_hub()
-        if listening.is_request_socket(client.request):
+        if is_request_socket(client.request):
             client.request.close_gate = None
 
     def _run_child_turn(self, turn: _ChildTurn) -> int:

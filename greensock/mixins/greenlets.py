@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from greenlet import GreenletExit
 
 from greensock import turns
-from greensock.hub.lot import Client
+from greensock.hub.lot import PARKED, Client
 from greensock.hub.workers import WorkerPool
 from greensock.servers import BaseServer
 from greensock.serving import Serving
@@ -71,7 +71,10 @@ class GreenletMixIn(_Base):
     def _pool_here(self) -> WorkerPool:
         pool = self._pool
         if pool is None or not pool.is_here():
-            pool = self._pool = WorkerPool(self._run_turn, lambda: self.max_greenlets)
+            hook = type(self).process_request_greenlet
+            plain = hook is GreenletMixIn.process_request_greenlet
+            run = self._run_turn if plain else self._run_overridden_turn
+            pool = self._pool = WorkerPool(run, lambda: self.max_greenlets)
         return pool
 
     def _ready_queue(self, serving: Serving) -> tuple[deque[Any], Callable[[], None]]:
@@ -82,20 +85,15 @@ class GreenletMixIn(_Base):
         self._pool_here().submit(client)
 
     def _run_turn(self, client: Client) -> bool:
-        """In a worker: run a turn; say whether the client wants another."""
-        if type(self).process_request_greenlet is GreenletMixIn.process_request_greenlet:
-            outcome = turns.serve_turn_of_many(self, client)
-        else:
-            outcome = self._run_overridden_turn(client)
+        """In a worker: run a turn; say whether the client wants another at once."""
+        outcome = turns.serve_turn_of_many(self, client)
         if outcome is turns.PARK:
-            serving = self._serving
-            if serving is None:
-                client.parked = True
-            else:
-                serving.lot.park(client)
+            self._park(client)
+            return False
         return outcome is turns.GO_ON
 
-    def _run_overridden_turn(self, client: Client) -> turns.Outcome:
+    def _run_overridden_turn(self, client: Client) -> bool:
+        """As `_run_turn`, through the program's own process_request_greenlet."""
         if self._turns_at_work is None:
             self._turns_at_work = {}
         turn = self._turns_at_work[id(client.request)] = Turn(client)
@@ -107,9 +105,18 @@ class GreenletMixIn(_Base):
             self.handle_error(client.request, client.address)
         finally:
             del self._turns_at_work[id(client.request)]
-        if turn.outcome is turns.END:
+        if turn.outcome is turns.PARK:
+            self._park(client)
+        elif turn.outcome is turns.END:
             self._release(client)
-        return turn.outcome
+        return turn.outcome is turns.GO_ON
+
+    def _park(self, client: Client) -> None:
+        serving = self._serving
+        if serving is None:
+            client.state = PARKED
+        else:
+            serving.lot.park(client)
 
     def _leave_hub(self, hub_ends: bool) -> None:
         pool = self._pool

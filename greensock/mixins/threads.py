@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from greensock import turns
 from greensock.handlers import ends_plainly
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import Client
+from greensock.hub.lot import BUSY, ENDING, PARKED, Client
 from greensock.hub.waking import Latch
 from greensock.net.request_sockets import CooperativeSocket, OriginalSocket, RequestSocket
 from greensock.servers import BaseServer
@@ -149,7 +149,7 @@ class ThreadingMixIn(_Base):
             if not unprompted and not turns.wants_turn(client):
                 serving.lot.park(client)
                 return
-            if client.ending and ends_plainly(client.handler):
+            if client.state is ENDING and ends_plainly(client.handler):
                 serving.lot.discard(client)
                 turns.serve_turn(self, client)
                 return
@@ -175,7 +175,7 @@ class ThreadingMixIn(_Base):
 
     def _end_unstarted(self, client: Client) -> None:
         self.handle_error(client.request, client.address)
-        client.ending = True
+        client.state = ENDING
         turns.serve_turn(self, client)
         if self._serving is not None:
             self._serving.settle(client, turns.END)
@@ -194,7 +194,7 @@ class ThreadingMixIn(_Base):
     def _give_back(self, client: Client, outcome: Outcome) -> None:
         serving = self._serving
         if serving is None:
-            client.parked = outcome is not turns.END
+            client.state = BUSY if outcome is turns.END else PARKED
         else:
             serving.returned.append((client, outcome))
             serving.sleeper.ring_soon()

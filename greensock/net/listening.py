@@ -8,11 +8,12 @@ import os
 import socket
 from collections.abc import Iterator
 from enum import Enum, auto
+from sys import intern
 from typing import Any
 
 from gevent import monkey
 
-from greensock.net.request_sockets import OriginalSocket, RequestSocket
+from greensock.net.request_sockets import OriginalSocket
 
 
 class AcceptError(Enum):
@@ -94,6 +95,9 @@ def accept_request(listener: Any, request_class: type[OriginalSocket]) -> tuple[
     fd, address = raw._accept()
     # The C getters: the class's `family` and `type` make an enum member a call, 1 us each.
     request = request_class(_family(raw), _kind(raw), raw.proto, fileno=fd)
+    if len(address) == 2 and type(address) is tuple:
+        # One string for all the clients of a host (behind a balancer, say, or a NAT): 64 bytes each.
+        address = (intern(address[0]), address[1])
     return request, address
 
 
@@ -158,8 +162,3 @@ def switch_nagle_off(sock: Any) -> None:
     with contextlib.suppress(AttributeError, OSError):
         if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def is_request_socket(request: Any) -> bool:
-    """Whether the lot can hold `request`."""
-    return issubclass(type(request), RequestSocket)
