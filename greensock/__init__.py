@@ -9,6 +9,7 @@ The names of CPython's `socketserver`, and beside them:
 users for locust (which alone imports locust).
 """
 
+from greensock.datagram_servers import UDPServer, UnixDatagramServer
 from greensock.handlers import (
     BaseRequestHandler,
     DatagramRequestHandler,
@@ -32,13 +33,7 @@ from greensock.mixins.combinations import (
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
-from greensock.servers import (
-    BaseServer,
-    TCPServer,
-    UDPServer,
-    UnixDatagramServer,
-    UnixStreamServer,
-)
+from greensock.servers import BaseServer, TCPServer, UnixStreamServer
 from greensock.stats import Stats
 
 __version__ = "0.1.0"

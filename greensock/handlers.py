@@ -294,7 +294,7 @@ def construct(handler_class: Any, request: Any, client_address: Any, server: Any
     if client is None or not isinstance(cls, type) or issubclass(cls, BaseRequestHandler):
         handler_class(request, client_address, server)
         return
-    opening = _opening_class(cls)
+    opening = _opening_class(cls)  # type: ignore[arg-type]
     while isinstance(handler_class, functools.partial):
         opening = functools.partial(opening, *handler_class.args, **handler_class.keywords)  # type: ignore[assignment]
         handler_class = handler_class.func

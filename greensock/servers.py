@@ -13,32 +13,28 @@ import os
 import socket
 import sys
 import traceback
-from collections import deque
-from collections.abc import Callable
 from typing import Any, Self
 
-from greensock import turns
+from greensock.client_care import ClientCare
 from greensock.handlers import HandlerShape, construct
 from greensock.hub import lifetime
-from greensock.hub.lot import BUSY, ENDING, PARKED, Client
+from greensock.hub.lot import PARKED
 from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
 from greensock.net import listening
 from greensock.net.listening import AcceptError
-from greensock.net.request_sockets import CooperativeSocket, OriginalSocket, is_request_socket
+from greensock.net.request_sockets import OriginalSocket
 from greensock.serving import Serving
 from greensock.stats import Counters, Stats
 
 _log = logging.getLogger("greensock.serve")
 
-# Accepts per wake-up. Measured with 900 clients at once and handlers of 50 us: 4 to 16 take 74-79 ms
-# in all and keep an echo at 0.7-2.6 ms, 64 are no faster and make it 10 ms.
+# Accepts per wake-up. Measured with 900 clients at once and handlers of 50 us: 4 to 16 take 74 to
+# 79 ms in all and keep an echo at 0.7-2.6 ms, 64 are no faster and make it 10 ms.
 _ACCEPT_BATCH = 8
-# Datagrams per wake-up: 1.8 us each at 8 to 32, 3.3 us each at 1.
-_DATAGRAM_BATCH = 32
 
 
-class BaseServer:
+class BaseServer(ClientCare):
     """Base class of server classes.
 
     Methods for the caller: `__init__(server_address, RequestHandlerClass)`,
@@ -80,9 +76,7 @@ class BaseServer:
         self.__is_shut_down = Latch(is_set=True)
         self.__shutdown_request = False
         self._pid = os.getpid()
-        self._serving: Serving | None = None
-        self._handler_shape = HandlerShape(RequestHandlerClass)
-        self._suspended: list[Client] = []
+        ClientCare.__init__(self)
         self._counters = Counters()
 
     @property
@@ -122,24 +116,6 @@ class BaseServer:
             serving.run()
         finally:
             self._suspend(serving)
-
-    def _resume(self, serving: Serving) -> None:
-        """Take back the clients that an earlier run of `serve_forever` left."""
-        clients, self._suspended = self._suspended, []
-        for client in clients:
-            serving.lot.admit(client)
-            if client.state is PARKED:
-                serving.lot.park(client)
-
-    def _suspend(self, serving: Serving) -> None:
-        """Keep the clients for the next run of `serve_forever`, or for `server_close`."""
-        self._serving = None
-        for client in serving.ready:
-            if client.request in serving.lot.clients:
-                client.state = PARKED
-        for client, outcome in serving.returned:
-            client.state = BUSY if outcome is turns.END else PARKED
-        self._suspended = [c for c in serving.lot.suspend() if not c.request._closed]
 
     def _leave_hub(self, hub_ends: bool) -> None:
         """After serving: see to the greenlets of a hub that is about to end."""
@@ -208,7 +184,7 @@ class BaseServer:
             return None
         try:
             self.process_request(request, client_address)
-        except Exception:
+        except Exception:  # noqa: BLE001 - handle_error is told, as documented
             self.handle_error(request, client_address)
             self.shutdown_request(request)
         except BaseException:
@@ -277,7 +253,7 @@ class BaseServer:
             self._counters.disconnects += 1
             _log.debug("%s went away: %r", client_address, error)
             return
-        if isinstance(error, TimeoutError) and _timeout_of(request) is not None:
+        if isinstance(error, TimeoutError) and getattr(request, "timeout", None) is not None:
             self._counters.timeouts += 1
             _log.debug("%s was silent for too long", client_address)
             return
@@ -308,107 +284,6 @@ class BaseServer:
 
     def __exit__(self, *args: object) -> None:
         self.server_close()
-
-    # Where turns run. A mixin overrides these; here it is the serving greenlet.
-
-    def _runs_on_hub(self) -> bool:
-        """Whether handlers run in greenlets, and so need cooperative requests."""
-        return True
-
-    def _request_class(self) -> type[OriginalSocket]:
-        return CooperativeSocket
-
-    def _has_room(self) -> bool:
-        """Whether another turn may begin."""
-        return True
-
-    def _ready_queue(self, serving: Serving) -> tuple[deque[Client], Callable[[], None]]:
-        """Where the lot puts ready clients, and what it calls when it puts one into an empty queue.
-
-        Here the serving greenlet begins their turns, all that became ready together in one go.
-        """
-        return serving.ready, serving.sleeper.ring_after_events
-
-    def _begin_turn(self, client: Client) -> None:
-        """In the serving greenlet: run a turn, or start it elsewhere."""
-        outcome = turns.serve_turn(self, client)
-        if self._serving is not None:
-            self._serving.settle(client, outcome)
-
-    def _release(self, client: Client) -> None:
-        """Where a turn ran: the client's request is about to be closed."""
-        if self._serving is not None and client.request in self._serving.lot.clients:
-            self._serving.lot.discard(client)
-
-    def _admit(self, request: Any, client_address: Any) -> Client | None:
-        """Take a request into the lot's care if its clients can be parked; None if they cannot."""
-        serving = self._serving
-        if serving is None or not self._can_park(request):
-            return None
-        client = Client(request, client_address)
-        serving.lot.admit(client)
-        if self._shape().waits_for_data:
-            serving.lot.park(client)
-        else:
-            serving.lot.make_ready(client)
-        return client
-
-    def _can_park(self, request: Any) -> bool:
-        return self._shape().parks and is_request_socket(request)
-
-    def _shape(self) -> HandlerShape:
-        shape = self._handler_shape
-        if shape.handler_class is not self.RequestHandlerClass:
-            shape = self._handler_shape = HandlerShape(self.RequestHandlerClass)
-        return shape
-
-    def _is_stream(self) -> bool:
-        return getattr(self, "socket_type", None) == socket.SOCK_STREAM
-
-    def _prepare_listener(self) -> None:
-        """Have the server's socket accept requests of the class that suits where turns run."""
-        sock = getattr(self, "socket", None)
-        if type(sock) is listening.ListeningSocket:
-            sock.request_class = self._request_class()
-
-    def _close_clients(self) -> None:
-        """Close every client that is parked, through its handler's finish()."""
-        if self._serving is None:
-            clients, self._suspended = self._suspended, []
-        else:
-            clients = list(self._serving.lot.clients.values())
-        for client in clients:
-            if client.state is PARKED:
-                self._close_client(client)
-            elif self._serving is None:
-                self._suspended.append(client)
-
-    def _close_client(self, client: Client) -> None:
-        if self._serving is not None:
-            self._serving.lot.discard(client)
-        client.state = ENDING
-        turns.serve_turn(self, client)
-
-    def _on_serving_greenlet(self, errand: Callable[[], Any]) -> None:
-        """Have `errand` called where the lot may be touched, and wait until it was."""
-        serving = self._serving
-        done = Latch()
-
-        def run() -> None:
-            try:
-                errand()
-            finally:
-                done.set()
-
-        if serving is None or serving.sleeper.in_this_thread() or not serving.do_soon(run):
-            errand()
-        else:
-            done.wait()
-
-
-def _timeout_of(request: Any) -> float | None:
-    gettimeout = getattr(request, "gettimeout", None)
-    return gettimeout() if gettimeout is not None else None
 
 
 class TCPServer(BaseServer):
@@ -515,76 +390,9 @@ class TCPServer(BaseServer):
         request.close()
 
 
-class UDPServer(TCPServer):
-    """A server of datagrams: a request is the pair of a datagram's bytes and the server's socket.
-
-    Class variables: `max_packet_size`, the bytes of a datagram that are read; what is longer is cut
-    off by the kernel.
-    """
-
-    allow_reuse_address = False
-    allow_reuse_port = False
-    socket_type: int = socket.SOCK_DGRAM
-    max_packet_size = 8192
-    _cooperative: tuple[Any, CooperativeSocket] | None = None
-
-    def get_request(self) -> tuple[Any, Any]:
-        """Receive a datagram; may be overridden.
-
-        Raises:
-            OSError: as the socket's recvfrom().
-        """
-        raw = listening.native(self.socket)
-        flags = socket.MSG_DONTWAIT if self._serving is not None else 0
-        data, client_address = raw.recvfrom(self.max_packet_size, flags)
-        return (data, self._reply_socket()), client_address
-
-    def server_activate(self) -> None:
-        """Nothing to do: datagrams need no listening."""
-
-    def shutdown_request(self, request: Any) -> None:
-        """Nothing to shut down: the socket is the server's."""
-        self.close_request(request)
-
-    def close_request(self, request: Any) -> None:
-        """Nothing to close: the socket is the server's."""
-
-    def _accept_batch(self) -> int:
-        return _DATAGRAM_BATCH if type(self).get_request is UDPServer.get_request else 1
-
-    def _reply_socket(self) -> Any:
-        """What handlers answer through: the socket itself, or one whose sends are cooperative.
-
-        That one has a descriptor of its own, on the same socket: the mode of the socket, which a
-        child or a thread shares, stays as it is.
-        """
-        if not self._runs_on_hub():
-            return self.socket
-        if self._cooperative is None or self._cooperative[0] is not self.socket:
-            self._close_cooperative()
-            copy = CooperativeSocket(fileno=os.dup(self.socket.fileno()))
-            self._cooperative = (self.socket, copy)
-        return self._cooperative[1]
-
-    def _close_cooperative(self) -> None:
-        if self._cooperative is not None:
-            self._cooperative[1].close()
-            self._cooperative = None
-
-    def server_close(self) -> None:
-        """Close the socket; may be extended."""
-        super().server_close()
-        self._close_cooperative()
-
-
 if hasattr(socket, "AF_UNIX"):
 
     class UnixStreamServer(TCPServer):
         """TCPServer on a Unix socket: `server_address` is a path."""
-
-        address_family: int = socket.AF_UNIX
-
-    class UnixDatagramServer(UDPServer):
-        """UDPServer on a Unix socket: `server_address` is a path."""
 
         address_family: int = socket.AF_UNIX

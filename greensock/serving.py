@@ -16,7 +16,7 @@ from typing import Any
 
 from greensock.hub.lot import PARKED, Client, Lot
 from greensock.hub.sleeper import Sleeper
-from greensock.hub.waiting import READ
+from greensock.hub.waiting import READ, new_watcher
 from greensock.net.listening import AcceptError, non_blocking, switch_nagle_off
 from greensock.turns import Outcome
 
@@ -118,13 +118,15 @@ class Serving:
             client, outcome = self.returned.popleft()
             self.settle(client, outcome)
         while self.lot.forsaken:
-            request = self.lot.forsaken.popleft()
-            client = self.lot.clients.get(request)
-            if client is None or client.state is not PARKED:
-                request._real_close()
-            else:
-                self.lot.unwatch(client)
-                self.lot.make_ready(client)
+            self._close_forsaken(self.lot.forsaken.popleft())
+
+    def _close_forsaken(self, request: Any) -> None:
+        client = self.lot.clients.get(request)
+        if client is None or client.state is not PARKED:
+            request._real_close()
+        else:
+            self.lot.unwatch(client)
+            self.lot.make_ready(client)
 
     def settle(self, client: Client, outcome: Outcome) -> None:
         """Do what the end of a turn asks for."""
@@ -150,7 +152,7 @@ class Serving:
         if fd < 0:
             return
         self._listener_fd = fd
-        self._listener = self.sleeper.loop.io(fd, READ)
+        self._listener = new_watcher(fd, READ)
         self._listener.start(self._on_acceptable)
 
     def _on_acceptable(self) -> None:

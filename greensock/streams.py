@@ -34,7 +34,6 @@ class Source(Protocol):
 
     def receive(self, size: int, /) -> bytes: ...
     def fileno(self) -> int: ...
-    def _decref_socketios(self) -> None: ...
 
 
 class _Closed:
@@ -223,7 +222,7 @@ class SocketReader(_SocketFile):
         return lines
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Exactly `size` bytes, fewer only at the end of the stream; all up to it for -1 or None."""
+        """Exactly `size` bytes, fewer only at the stream's end; all up to that for -1 or None."""
         sock = self._check_open()
         if size is None:
             size = -1
@@ -251,7 +250,7 @@ class SocketReader(_SocketFile):
         return self._next_part(sock, at_most)
 
     def read1(self, size: int = -1, /) -> bytes:
-        """What is unread, or else one read's worth, at most `size` bytes if that is not negative."""
+        """What is unread, or else one read's worth; at most `size` bytes unless it is negative."""
         sock = self._check_open()
         if size == 0:
             return b""
@@ -288,7 +287,7 @@ class SocketReader(_SocketFile):
 
 
 class SocketWriter(_SocketFile):
-    """A writable binary file on a request that keeps nothing: what is written is sent, all of it."""
+    """A writable binary file on a request that keeps nothing: what is written is sent at once."""
 
     __slots__ = ()
 

@@ -15,7 +15,8 @@ from greenlet import GreenletExit
 
 from greensock.handlers import being_opened, reads_through_request
 from greensock.hub.lot import ENDING, Client
-from greensock.net.request_sockets import READS_BEFORE_YIELD, recv
+from greensock.net.cooperative_sockets import READS_BEFORE_YIELD
+from greensock.net.request_sockets import recv
 from greensock.streams import FIRST_READ_SIZE
 
 
@@ -67,9 +68,10 @@ def open_handler(server: Any, client: Client) -> Any:
     finally:
         del being_opened[key]
     handler = client.handler
-    if handler is not None:
-        if shape.closes_by_default or not hasattr(handler, "close_connection"):
-            handler.close_connection = shape.closes_by_default
+    if handler is not None and (
+        shape.closes_by_default or not hasattr(handler, "close_connection")
+    ):
+        handler.close_connection = shape.closes_by_default
     return handler
 
 
@@ -168,7 +170,7 @@ def end(server: Any, client: Client) -> None:
     try:
         if handler is not None:
             handler.finish()
-    except Exception:
+    except Exception:  # noqa: BLE001 - handle_error is told, as documented
         server.handle_error(client.request, client.address)
     finally:
         server._release(client)

@@ -12,7 +12,7 @@ import stat
 import sys
 from typing import Any
 
-from greensock import servers
+from greensock import datagram_servers, servers
 from greensock.cli.targets import load_target, parse_setting
 from greensock.cli.usage import UsageError
 from greensock.mixins.forks import ForkingMixIn
@@ -125,7 +125,7 @@ def make_server(
 def _server_class(address: Address) -> type[servers.TCPServer]:
     if address.scheme == "unix":
         return servers.UnixStreamServer
-    return servers.UDPServer if address.scheme == "udp" else servers.TCPServer
+    return datagram_servers.UDPServer if address.scheme == "udp" else servers.TCPServer
 
 
 def _handler_of(server_class: type) -> Any:

@@ -114,7 +114,8 @@ class Lot:
     """Clients under the care of one run of `serve_forever`.
 
     Args:
-        ready: where a parked client is put, unparked, when it has bytes, an end or an error to read.
+        ready: where a parked client is put, unparked, once it has bytes, an end or an error to
+            read.
         schedule: called in the hub when a client is put into an empty `ready`; it must not block
             and must not raise.
         on_silent: called in the hub for a client that said nothing for its request's timeout.

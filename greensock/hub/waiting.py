@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import select
 from typing import Any
@@ -19,8 +20,23 @@ _TIMED_OUT = object()
 
 
 def new_watcher(fd: int, events: int) -> Any:
-    """An inactive watcher of `fd` on this thread's hub; whoever asked closes it before `fd`."""
-    return get_hub().loop.io(fd, events)
+    """An inactive watcher of `fd` on this thread's hub; whoever asked closes it before `fd`.
+
+    libuv puts a descriptor that it is to watch in non-blocking mode, also for the thread or child
+    that reads from it next; that is undone here, and does not trouble libuv.
+    """
+    loop = get_hub().loop
+    if not _is_libuv(type(loop)):  # type: ignore[arg-type]
+        return loop.io(fd, events)
+    was_blocking = os.get_blocking(fd)
+    watcher = loop.io(fd, events)
+    os.set_blocking(fd, was_blocking)
+    return watcher
+
+
+@functools.cache
+def _is_libuv(loop_class: type) -> bool:
+    return loop_class.__module__.startswith("gevent.libuv")
 
 
 def loop_of(watcher: Any) -> Any:

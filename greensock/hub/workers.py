@@ -1,7 +1,7 @@
 """Pooled greenlets: where turns run that share the hub's thread.
 
-Creating a greenlet costs an mmap and a munmap (8-10 us on CPython 3.11), taking a pooled one 0.6 us.
-But a greenlet is also an identity that others can keep: a `gevent.local`, a forgotten
+Creating a greenlet costs an mmap and a munmap (8-10 us on CPython 3.11), taking a pooled one 0.6
+us. But a greenlet is also an identity that others can keep: a `gevent.local`, a forgotten
 `gevent.Timeout`, a registry, an outside `kill()`. Whatever knew it during one turn would meet the
 next client's turn on it. So a worker is used again only if nobody else knows it: its reference and
 weak-reference counts are what they were, and its `__dict__` is empty. All else retires it.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 
+from greensock.datagram_servers import UDPServer
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
-from greensock.servers import TCPServer, UDPServer
+from greensock.servers import TCPServer
 
 
 class GreenletUDPServer(GreenletMixIn, UDPServer):
@@ -37,7 +38,8 @@ if hasattr(os, "fork"):
 
 
 if hasattr(socket, "AF_UNIX"):
-    from greensock.servers import UnixDatagramServer, UnixStreamServer
+    from greensock.datagram_servers import UnixDatagramServer
+    from greensock.servers import UnixStreamServer
 
     class GreenletUnixStreamServer(GreenletMixIn, UnixStreamServer):
         """UnixStreamServer that handles each turn in a greenlet."""

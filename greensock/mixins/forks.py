@@ -14,12 +14,8 @@ from greensock.hub.children import ChildWatch
 from greensock.hub.lifetime import threads_are_greenlets
 from greensock.hub.lot import BUSY, ENDING, OPENING, PARKED, Client
 from greensock.net import listening
-from greensock.net.request_sockets import (
-    CooperativeSocket,
-    OriginalSocket,
-    RequestSocket,
-    is_request_socket,
-)
+from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.net.request_sockets import OriginalSocket, RequestSocket, is_request_socket
 from greensock.servers import BaseServer
 from greensock.serving import Serving
 from greensock.turns import Outcome
@@ -265,7 +261,8 @@ class ForkingMixIn(_Base):
 
     def _leave_parent(self, client: Client) -> None:
         """Close what is the parent's business: the listener, and every other client."""
-        serving, self._serving = self._serving, None
+        serving = self._serving
+        self._serving = None
         others = [*self._suspended]
         if serving is not None:
             others += [*serving.lot.clients.values(), *serving.ready]

@@ -101,7 +101,7 @@ class GreenletMixIn(_Base):
             self.process_request_greenlet(client.request, client.address)
         except (SystemExit, GreenletExit):
             pass
-        except Exception:
+        except Exception:  # noqa: BLE001 - the program's hook failed; its server goes on
             self.handle_error(client.request, client.address)
         finally:
             del self._turns_at_work[id(client.request)]

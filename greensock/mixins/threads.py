@@ -12,7 +12,8 @@ from greensock.handlers import ends_plainly
 from greensock.hub.lifetime import threads_are_greenlets
 from greensock.hub.lot import BUSY, ENDING, PARKED, Client
 from greensock.hub.waking import Latch
-from greensock.net.request_sockets import CooperativeSocket, OriginalSocket, RequestSocket
+from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.net.request_sockets import OriginalSocket, RequestSocket
 from greensock.servers import BaseServer
 from greensock.turns import Outcome, Turn
 

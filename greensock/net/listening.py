@@ -13,7 +13,7 @@ from typing import Any
 
 from gevent import monkey
 
-from greensock.net.request_sockets import OriginalSocket
+from greensock.net.request_sockets import OriginalSocket, c_socket
 
 
 class AcceptError(Enum):
@@ -56,8 +56,8 @@ class ListeningSocket(OriginalSocket):
 
     __slots__ = ("request_class",)
 
-    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: Any = None):
-        OriginalSocket.__init__(self, family, type, proto, fileno)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        OriginalSocket.__init__(self, *args, **kwargs)
         self.request_class: type[OriginalSocket] = OriginalSocket
 
     def accept(self) -> tuple[Any, Any]:
@@ -78,7 +78,7 @@ def native(sock: Any) -> Any:
 
 def abandon(sock: Any) -> int:
     """Take the descriptor out of a socket, telling nobody; -1 if it has none. For children only."""
-    return int(_C.detach(native(sock)))
+    return int(c_socket.detach(native(sock)))
 
 
 def accept_request(listener: Any, request_class: type[OriginalSocket]) -> tuple[Any, Any]:
@@ -96,7 +96,7 @@ def accept_request(listener: Any, request_class: type[OriginalSocket]) -> tuple[
     # The C getters: the class's `family` and `type` make an enum member a call, 1 us each.
     request = request_class(_family(raw), _kind(raw), raw.proto, fileno=fd)
     if len(address) == 2 and type(address) is tuple:
-        # One string for all the clients of a host (behind a balancer, say, or a NAT): 64 bytes each.
+        # One string for all the clients of a host (a balancer, say, or a NAT): 64 bytes each.
         address = (intern(address[0]), address[1])
     return request, address
 
@@ -109,9 +109,8 @@ def _kind(sock: Any) -> int:
     return int(_C_TYPE.__get__(sock))
 
 
-_C: Any = OriginalSocket.__mro__[1]
-_C_FAMILY: Any = _C.__dict__["family"]
-_C_TYPE: Any = _C.__dict__["type"]
+_C_FAMILY: Any = c_socket.__dict__["family"]
+_C_TYPE: Any = c_socket.__dict__["type"]
 
 
 def adopt(request: Any, request_class: type[OriginalSocket]) -> Any:

@@ -1,10 +1,6 @@
 """The sockets that handlers get: real `socket.socket` objects that keep what was received unread.
 
-Facts (measured): a gevent socket makes two watchers whether it needs them or not (11 us and 297
-bytes, against 7 us and 104 bytes of a plain one), is no instance of `socket.socket` in an unpatched
-process, belongs to the hub that made it for ever, and sets O_NONBLOCK on a description that
-children share. `MSG_DONTWAIT` asks for the same for one call: no flag to set, nothing shared
-changes, and the very same descriptor can be handed to a thread or a child that blocks.
+Those here block their thread; `cooperative_sockets` has those that block one greenlet.
 """
 
 from __future__ import annotations
@@ -19,21 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 
-from greensock.hub.waiting import (
-    READ,
-    WRITE,
-    check_open,
-    is_of_this_thread,
-    loop_of,
-    new_watcher,
-    wait,
-)
-from greensock.streams import (
-    FIRST_READ_SIZE,
-    NEXT_READ_SIZE,
-    BufferedSocketWriter,
-    SocketReader,
-)
+from greensock.hub.waiting import READ, new_watcher
+from greensock.streams import FIRST_READ_SIZE, BufferedSocketWriter, SocketReader
 
 if TYPE_CHECKING:
     from socket import socket as OriginalSocket
@@ -41,18 +24,14 @@ else:
     #: The standard library's class, also where `socket.socket` names gevent's.
     OriginalSocket = monkey.get_original("socket", "socket")
 
-# The methods below the Python class: looked up once, and `super()` would be wrong beside the
-# `__class__` property at the end of this file.
-_C = OriginalSocket.__mro__[1]
-_init = _C.__init__
+#: The C class below the Python one. Its methods are called by name: `super()` costs 0.1 us, and is
+#: wrong beside the `__class__` property below.
+c_socket: Any = OriginalSocket.__mro__[1]
+_init = c_socket.__init__
 #: `recv` of any socket, below every override.
-recv: Callable[..., bytes] = _C.recv
-_send: Callable[..., int] = _C.send
+recv: Callable[..., bytes] = c_socket.recv
 
-# A client who always has more to read would never let its greenlet yield: gevent's recv stalls
-# everybody else for up to 517 ms. After this many reads in a row without a wait, one waits for the
-# (ready) descriptor, which takes a turn of the loop. 16 full reads are 1 MiB.
-READS_BEFORE_YIELD = 16
+__all__ = ["CloseGate", "OriginalSocket", "RequestSocket", "c_socket", "is_request_socket", "recv"]
 
 #: What is told that a request under the lot's care is closed, and whether that may be done at once.
 CloseGate = Callable[[Any], bool]
@@ -171,14 +150,14 @@ class RequestSocket(OriginalSocket):
         return self._receive_with("recvmsg_into", buffers, ancbufsize, flags)
 
     def _receive_with(self, method: str, *args: Any) -> Any:
-        return getattr(_C, method)(self, *args)
+        return getattr(c_socket, method)(self, *args)
 
     def new_reader(self) -> SocketReader:
         """What `makefile("rb")` gives, for handlers: sooner."""
         self._io_refs += 1
         return SocketReader(self)
 
-    def makefile(  # type: ignore[override]
+    def makefile(
         self,
         mode: str = "r",
         buffering: int | None = None,
@@ -228,233 +207,7 @@ class RequestSocket(OriginalSocket):
 
     def _real_close(self, *args: Any) -> None:
         if self.close_gate is None or self.close_gate(self):
-            _C.close(self)
-
-
-class CooperativeSocket(RequestSocket):
-    """A request socket whose calls block only the calling greenlet, whichever hub runs it.
-
-    Its descriptor stays in blocking mode: each call asks for `MSG_DONTWAIT` and waits in the
-    hub. Watchers are made when first needed, and anew under another hub.
-    """
-
-    __slots__ = ("_reading", "_writing", "reads_left", "timeout")
-
-    def __init__(
-        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
-    ) -> None:
-        RequestSocket.__init__(self, family, type, proto, fileno)
-        #: Seconds, or None, or 0.0; the C level's own timeout stays None (or 0.0).
-        self.timeout = _stdlib_socket.getdefaulttimeout()
-        if self.timeout is not None:
-            _C.settimeout(self, None)
-        self._reading: Any = None
-        self._writing: Any = None
-        #: How many more reads may follow before one waits first; none once a read left room in its
-        #: buffer. The kernel has no more then, and waiting at once spares a failing system call and
-        #: its exception (1.7 us together).
-        self.reads_left = READS_BEFORE_YIELD
-
-    def settimeout(self, value: float | None, /) -> None:
-        if value is not None:
-            value = float(value)
-            if value < 0.0:
-                raise ValueError("Timeout value out of range")
-        self.timeout = value
-        if value == 0.0:
-            _C.setblocking(self, False)
-        elif _C.gettimeout(self) is not None:
-            _C.setblocking(self, True)
-
-    def gettimeout(self) -> float | None:
-        return self.timeout
-
-    def setblocking(self, flag: bool, /) -> None:
-        self.settimeout(None if flag else 0.0)
-
-    def getblocking(self) -> bool:
-        return self.timeout != 0.0
-
-    def read_watcher(self) -> Any:
-        # The lot's is also the one that turns wait on: a second would cost each client 137 bytes.
-        watcher = self._reading
-        if watcher is None or not is_of_this_thread(watcher):
-            watcher = self._reading = self._new_watcher(READ)
-        return watcher
-
-    def forget_read_watcher(self) -> None:
-        self._reading = None
-
-    def receive_within(self, seconds: float) -> bytes | None:
-        try:
-            return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
-        except BlockingIOError:
-            if seconds <= 0:
-                return None
-        try:
-            wait(self.read_watcher(), seconds)
-        except TimeoutError:
-            return None
-        return recv(self, FIRST_READ_SIZE)
-
-    def wait_readable(self) -> None:
-        """Block this greenlet until there is something to read, or the timeout is over."""
-        self.reads_left = READS_BEFORE_YIELD
-        wait(self.read_watcher(), self.timeout)
-
-    def wait_writable(self) -> None:
-        """Block this greenlet until the kernel takes more bytes, or the timeout is over."""
-        watcher = self._writing
-        if watcher is None or not is_of_this_thread(watcher):
-            watcher = self._writing = self._new_watcher(WRITE)
-        wait(watcher, self.timeout)
-
-    def _new_watcher(self, events: int) -> Any:
-        check_open(self.fileno())
-        return new_watcher(self.fileno(), events)
-
-    def receive(self, size: int, /) -> bytes:
-        if not self.reads_left and self.timeout != 0.0:
-            self.wait_readable()
-        while True:
-            try:
-                data = recv(self, size, MSG_DONTWAIT)
-            except BlockingIOError:
-                if self.timeout == 0.0:
-                    raise
-            else:
-                self.reads_left = 0 if len(data) < size else max(0, self.reads_left - 1)
-                return data
-            self.wait_readable()
-
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        if self.unread and bufsize:
-            return self._take_unread(bufsize, flags)
-        if flags or not bufsize:
-            return self._receive_with("recv", bufsize, flags)  # type: ignore[no-any-return]
-        return self.receive(bufsize)
-
-    def _receive_with(self, method: str, *args: Any) -> Any:
-        call = getattr(_C, method)
-        *rest, flags = args
-        may_wait = self.timeout != 0.0 and not flags & MSG_DONTWAIT
-        if flags & MSG_WAITALL and method == "recv" and may_wait:
-            return self._receive_all(rest[0], flags)
-        while True:
-            try:
-                return call(self, *rest, flags | MSG_DONTWAIT)
-            except BlockingIOError:
-                if not may_wait:
-                    raise
-            self.wait_readable()
-
-    def _receive_all(self, size: int, flags: int) -> bytes:
-        # MSG_DONTWAIT overrules MSG_WAITALL in the kernel, so the waiting for all is done here.
-        flags &= ~MSG_WAITALL
-        data = bytearray()
-        while len(data) < size:
-            part = self._receive_with("recv", size - len(data), flags)
-            if not part:
-                break
-            data += part
-        return bytes(data)
-
-    def send(self, data: Any, flags: int = 0, /) -> int:
-        while True:
-            try:
-                return _send(self, data, flags | MSG_DONTWAIT)
-            except BlockingIOError:
-                if self.timeout == 0.0 or flags & MSG_DONTWAIT:
-                    raise
-            self.wait_writable()
-
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
-        if type(data) is bytes:
-            try:
-                sent = _send(self, data, flags | MSG_DONTWAIT)
-            except BlockingIOError:
-                sent = 0
-            if sent == len(data):
-                return
-        else:
-            sent = 0
-        self._send_rest(data, sent, flags)
-
-    def _send_rest(self, data: Any, sent: int, flags: int) -> None:
-        with memoryview(data).cast("B") as view:
-            while sent < len(view):
-                sent += self.send(view[sent:], flags)
-
-    def sendto(self, data: Any, *args: Any) -> int:  # type: ignore[override]
-        *given, address = args
-        return self._send_with(given[0] if given else 0, "sendto", (data,), (address,))
-
-    def sendmsg(  # type: ignore[override]
-        self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /
-    ) -> int:
-        return self._send_with(flags, "sendmsg", (buffers, ancdata), (address,))
-
-    def _send_with(self, flags: int, method: str, before: Any, after: Any) -> int:
-        call = getattr(_C, method)
-        while True:
-            try:
-                return int(call(self, *before, flags | MSG_DONTWAIT, *after))
-            except BlockingIOError:
-                if self.timeout == 0.0 or flags & MSG_DONTWAIT:
-                    raise
-            self.wait_writable()
-
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send `file` from `offset` on, `count` bytes or (None) all of it; return the bytes sent.
-
-        Differs from socketserver: (from `socket.sendfile`) the file is read and sent, because
-        `os.sendfile` on a blocking descriptor would block every client of the hub.
-        """
-        if count is not None and count <= 0:
-            raise ValueError(f"count must be a positive integer or None, not {count}")
-        if offset:
-            file.seek(offset)
-        total = 0
-        try:
-            while count is None or total < count:
-                size = NEXT_READ_SIZE if count is None else min(NEXT_READ_SIZE, count - total)
-                data = file.read(size)
-                if not data:
-                    break
-                self.sendall(data)
-                total += len(data)
-        finally:
-            if hasattr(file, "seek"):
-                file.seek(offset + total)
-        return total
-
-    def forget_hub(self) -> None:
-        """In a fresh child: drop watchers of the loop that stayed with the parent."""
-        self._reading = self._writing = None
-
-    def detach(self) -> int:
-        fd = RequestSocket.detach(self)
-        self._close_watchers()
-        return fd
-
-    def _real_close(self, *args: Any) -> None:
-        if self.close_gate is None or self.close_gate(self):
-            self._close_watchers()
-            _C.close(self)
-
-    def _close_watchers(self) -> None:
-        if self._reading is None and self._writing is None:
-            return
-        for watcher in (self._reading, self._writing):
-            if watcher is None:
-                continue
-            if watcher.active:
-                # A greenlet waits there: it goes on, and its next call finds the socket closed.
-                wake, args = watcher.callback, watcher.args
-                watcher.stop()
-                loop_of(watcher).run_callback_threadsafe(wake, *args)
-            watcher.close()
-        self._reading = self._writing = None
+            c_socket.close(self)
 
 
 def is_request_socket(request: Any) -> bool:

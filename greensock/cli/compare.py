@@ -1,0 +1,48 @@
+"""`greensock compare`: one handler under several mixins, side by side, under load."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from typing import Any
+
+from greensock.cli.usage import UsageError
+from greensock.compare.mistakes import UserMistake
+from greensock.compare.options import add_options, understand
+
+EXTRA = 'greensock compare needs the extra "loadtest": pip install greensock[loadtest]'
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `greensock`'s parser."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="serve one handler under each mixin, load it with locust, show the differences",
+        description="Serves TARGET under each mixin in turn, holds idle clients, loads it with "
+        "locust, and prints one table. Options may also stand in [tool.greensock.compare] of "
+        "./pyproject.toml.",
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; its exit status.
+
+    Raises:
+        UsageError: an option is wrong, or the extra "loadtest" is not installed.
+    """
+    # Found, not imported: importing locust would monkey-patch this process.
+    missing = [name for name in ("locust", "psutil", "rich") if find_spec(name) is None]
+    if not args.no_plots and find_spec("matplotlib") is None:
+        missing.append("matplotlib")
+    if missing:
+        raise UsageError(EXTRA)
+    # Only now: these need what was looked for above.
+    from greensock.compare import command, processes
+
+    try:
+        plan, output = understand(args, processes.raise_open_files_limit())
+        return command.run(plan, output)
+    except UserMistake as mistake:
+        raise UsageError(str(mistake)) from mistake

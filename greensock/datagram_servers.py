@@ -1,0 +1,84 @@
+"""The servers of datagrams."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from greensock.net import listening
+from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.servers import TCPServer
+
+# Datagrams per wake-up: 1.8 us each at 8 to 32, 3.3 us each at 1.
+_DATAGRAM_BATCH = 32
+
+
+class UDPServer(TCPServer):
+    """A server of datagrams: a request is the pair of a datagram's bytes and the server's socket.
+
+    Class variables: `max_packet_size`, the bytes of a datagram that are read; what is longer is cut
+    off by the kernel.
+    """
+
+    allow_reuse_address = False
+    allow_reuse_port = False
+    socket_type: int = socket.SOCK_DGRAM
+    max_packet_size = 8192
+    _cooperative: tuple[Any, CooperativeSocket] | None = None
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Receive a datagram; may be overridden.
+
+        Raises:
+            OSError: as the socket's recvfrom().
+        """
+        raw = listening.native(self.socket)
+        flags = socket.MSG_DONTWAIT if self._serving is not None else 0
+        data, client_address = raw.recvfrom(self.max_packet_size, flags)
+        return (data, self._reply_socket()), client_address
+
+    def server_activate(self) -> None:
+        """Nothing to do: datagrams need no listening."""
+
+    def shutdown_request(self, request: Any) -> None:
+        """Nothing to shut down: the socket is the server's."""
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Nothing to close: the socket is the server's."""
+
+    def _accept_batch(self) -> int:
+        return _DATAGRAM_BATCH if type(self).get_request is UDPServer.get_request else 1
+
+    def _reply_socket(self) -> Any:
+        """What handlers answer through: the socket itself, or one whose sends are cooperative.
+
+        That one has a descriptor of its own, on the same socket: the mode of the socket, which a
+        child or a thread shares, stays as it is.
+        """
+        if not self._runs_on_hub():
+            return self.socket
+        if self._cooperative is None or self._cooperative[0] is not self.socket:
+            self._close_cooperative()
+            copy = CooperativeSocket(fileno=os.dup(self.socket.fileno()))
+            self._cooperative = (self.socket, copy)
+        return self._cooperative[1]
+
+    def _close_cooperative(self) -> None:
+        if self._cooperative is not None:
+            self._cooperative[1].close()
+            self._cooperative = None
+
+    def server_close(self) -> None:
+        """Close the socket; may be extended."""
+        super().server_close()
+        self._close_cooperative()
+
+
+if hasattr(socket, "AF_UNIX"):
+
+    class UnixDatagramServer(UDPServer):
+        """UDPServer on a Unix socket: `server_address` is a path."""
+
+        address_family: int = socket.AF_UNIX
