@@ -1,0 +1,295 @@
+"""The options of `greensock compare`: from the command line, pyproject.toml and the scenario.
+
+What the command line does not say comes from [tool.greensock.compare] in ./pyproject.toml, whose
+keys are the long options, and then from the scenario's defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from pathlib import Path
+from typing import Any, NoReturn
+
+from greensock.compare.mistakes import UserMistake
+from greensock.compare.plan import (
+    DEFAULT_TARGET,
+    Output,
+    Plan,
+    check_limits,
+    choose_contenders,
+    choose_pinning,
+    choose_scenario,
+    parse_seconds,
+)
+from greensock.compare.rate_search import search_stages
+from greensock.loadtest.schedule import parse_stages
+
+SECTION = "tool.greensock.compare"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add every option. All default to None: not said here."""
+    parser.add_argument(
+        "target",
+        nargs="?",
+        help=f"handler or server class, package.module:Name or path/file.py:Name "
+        f"(default: {DEFAULT_TARGET})",
+    )
+    add_contender_options(parser.add_argument_group("what is compared"))
+    add_load_options(parser.add_argument_group("the load"))
+    add_measuring_options(parser.add_argument_group("measuring"))
+    add_output_options(parser.add_argument_group("results"))
+
+
+def add_contender_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--mixins", metavar="A,B", help="default: greenlet,threading,forking,none")
+    group.add_argument(
+        "--peers",
+        action="store_true",
+        default=None,
+        help="also the standard library's servers, monkey-patched ones, and gevent's StreamServer",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="a class attribute of the server; may be repeated",
+    )
+    group.add_argument("--max-children", type=positive, help="max_children under forking")
+    group.add_argument("--max-threads", type=positive, help="max_threads under threading")
+
+
+def add_load_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--scenario",
+        help="echo, line, churn, http, large, wait, compute, udp, unix "
+        "(default: echo, or line for a target of your own)",
+    )
+    group.add_argument(
+        "-f",
+        "--locustfile",
+        nargs="+",
+        metavar="FILE",
+        help="a locustfile of your own, then the user classes to run (default: all)",
+    )
+    group.add_argument("-u", "--users", type=positive, help="concurrent users (default: 50)")
+    group.add_argument("-r", "--spawn-rate", type=positive_number, help="users started per second")
+    group.add_argument("--processes", type=positive, help="locust processes (default: 1)")
+    group.add_argument("-T", "--tags", action="append", help="run only tasks with this tag")
+    group.add_argument("-E", "--exclude-tags", action="append", help="leave out tasks with it")
+    group.add_argument(
+        "--rate", help="requests/s of all users together; 0: a closed loop; max: find the highest"
+    )
+    group.add_argument("--arrivals", choices=["constant", "poisson"], help="default: constant")
+    group.add_argument("--stages", help="rates over time, such as 10s:1000,10s:1000-4000")
+    group.add_argument("--idle", type=count, help="idle clients held beside the load")
+    group.add_argument("--payload-size", type=positive, metavar="BYTES", help="of each request")
+    group.add_argument("--expect", help="a reply is whole: same, line, len, any, regex:PATTERN")
+    group.add_argument("--timeout", type=seconds, help="for one exchange (default: 2s)")
+    group.add_argument("--seed", type=int, help="of the arrivals' phases and gaps")
+
+
+def add_measuring_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-t", "--run-time", type=seconds, help="measured, per trial (default: 4s)")
+    group.add_argument("--warmup", type=seconds, help="before that (default: 1s)")
+    group.add_argument("-s", "--stop-timeout", type=seconds, help="locust's, at the end")
+    group.add_argument("--rounds", type=positive, help="of all contenders (default: 3)")
+    group.add_argument("--sample-interval", type=seconds, help="of the server's use (default: 1s)")
+    group.add_argument("--pin", help="CPUs: auto, none or SERVER:GENERATOR such as 0:1-3")
+
+
+def add_output_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-o", "--out", metavar="DIR", help="default: greensock-report")
+    group.add_argument("--json", metavar="FILE", help="the results as data; - for stdout")
+    group.add_argument("--html", metavar="FILE", help="another copy of the report")
+    group.add_argument("--no-plots", action="store_true", default=None, help="table and data only")
+    group.add_argument("--only-summary", action="store_true", default=None, help="write no files")
+    group.add_argument("--keep-logs", action="store_true", default=None, help="in DIR/logs")
+    group.add_argument("--against", metavar="FILE", help="an earlier result.json: what changed?")
+    group.add_argument(
+        "--threshold",
+        action="append",
+        metavar="EXPR",
+        help="such as p99<50 or greenlet:kib_per_idle<2; if crossed, exit status 99",
+    )
+    group.add_argument(
+        "--fail-on-flags",
+        action="store_true",
+        default=None,
+        help="a flag, or what got worse, counts as crossed",
+    )
+
+
+def positive(text: str) -> int:
+    value = count(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text}")
+    return value
+
+
+def count(text: str) -> int:
+    try:
+        value = int(text.replace(",", "").replace("_", ""))
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or a positive integer, not {text!r}")
+    return value
+
+
+def positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return value
+
+
+def seconds(text: str) -> float:
+    try:
+        value = parse_seconds(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be a time such as 15s, 500ms or 1m, not {text!r}")
+    return value
+
+
+class SectionParser(argparse.ArgumentParser):
+    """Reads the section of pyproject.toml as if it were a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserMistake(f"pyproject.toml, [{SECTION}]: {message}")
+
+
+def read_section(path: Path) -> argparse.Namespace:
+    """The options in pyproject.toml; none without such a file or section.
+
+    Raises:
+        UserMistake: the file is not TOML, or the section holds what is no option.
+    """
+    parser = SectionParser(add_help=False, allow_abbrev=False)
+    add_options(parser)
+    try:
+        table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        table = {}
+    except (OSError, ValueError) as error:
+        raise UserMistake(f"cannot read {path}: {error}") from None
+    for name in SECTION.split("."):
+        table = table.get(name, {})
+    arguments: list[str] = []
+    for key, value in table.items():
+        if key == "target":
+            arguments.insert(0, str(value))
+        elif value is True:
+            arguments.append(f"--{key}")
+        elif key == "locustfile" and isinstance(value, list):
+            arguments += [f"--{key}", *map(str, value)]
+        elif value is not False:
+            values = value if isinstance(value, list) else [value]
+            repeated = key in ("set", "tags", "exclude-tags", "threshold")
+            texts = map(str, values) if repeated else [",".join(map(str, values))]
+            arguments += [f"--{key}={text}" for text in texts]
+    return parser.parse_args(arguments)
+
+
+def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Output]:
+    """Plan and output for what the user said.
+
+    `open_files` is how many files a process may have open.
+
+    Raises:
+        UserMistake: an option is wrong, or does not go with another one.
+    """
+    said = {name: value for name, value in vars(options).items() if value is not None}
+    for name, value in vars(read_section(Path("pyproject.toml"))).items():
+        if value is not None:
+            said.setdefault(name, value)
+    locustfile = said.get("locustfile", [None])
+    scenario = choose_scenario(said.get("scenario"), said.get("target"), locustfile[0])
+    custom = locustfile[0] is not None
+    if custom and not Path(locustfile[0]).is_file():
+        raise UserMistake(f"--locustfile {locustfile[0]}: no such file")
+    rate, stages = understand_rate(said, scenario.rate)
+    server_cpus, generator_cpus = choose_pinning(said.get("pin", "auto"))
+    users = said.get("users", scenario.users)
+    contenders = choose_contenders(said.get("mixins"), bool(said.get("peers")))
+    plan = Plan(
+        target=said.get("target", scenario.target),
+        contenders=contenders,
+        scenario="custom" if custom else scenario.name,
+        locustfile=str(Path(locustfile[0]).resolve()) if custom else None,
+        user_classes=tuple(locustfile[1:]),
+        tags=tuple(said.get("tags", ())),
+        exclude_tags=tuple(said.get("exclude_tags", ())),
+        transport=scenario.transport,
+        users=users,
+        spawn_rate=said.get("spawn_rate", max(100.0, users / 2)),
+        processes=said.get("processes", 1),
+        rate=0.0 if custom and "rate" not in said else rate,
+        arrivals=said.get("arrivals", "constant"),
+        stages=stages,
+        warmup=said.get("warmup", 1.0),
+        run_time=said.get("run_time", 4.0),
+        stop_timeout=said.get("stop_timeout", 1.0),
+        rounds=said.get("rounds", 1 if rate is None else 3),
+        idle=said.get("idle", 0 if custom else scenario.idle),
+        payload_size=said.get("payload_size", scenario.payload_size),
+        expect=understand_expect(said.get("expect", scenario.expect)),
+        timeout=said.get("timeout", 2.0),
+        settings=tuple(said.get("settings", ())),
+        max_children=said.get("max_children"),
+        max_threads=said.get("max_threads"),
+        sample_interval=max(0.5, said.get("sample_interval", 1.0)),
+        server_cpus=server_cpus,
+        generator_cpus=generator_cpus,
+        thresholds=tuple(said.get("threshold", ())),
+        seed=said.get("seed"),
+    )
+    check_limits(plan, open_files)
+    return plan, understand_output(said)
+
+
+def understand_rate(said: dict[str, Any], default: float) -> tuple[float | None, Any]:
+    """(rate, stages): None is the search for the highest rate."""
+    if "stages" in said:
+        if "rate" in said:
+            raise UserMistake("--stages replaces --rate: give one of them")
+        try:
+            return 0.0, parse_stages(said["stages"])
+        except ValueError as error:
+            raise UserMistake(f"--{error}") from None
+    text = str(said.get("rate", default))
+    if text == "max":
+        return None, search_stages(said.get("processes", 1))
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate < float("inf"):
+        raise UserMistake(f"--rate must be a number of at least 0 or max, not {text!r}")
+    return rate, ()
+
+
+def understand_expect(text: str) -> str:
+    if text in ("same", "line", "len", "any") or text.startswith("regex:"):
+        return text
+    raise UserMistake(f"--expect must be same, line, len, any or regex:PATTERN, not {text!r}")
+
+
+def understand_output(said: dict[str, Any]) -> Output:
+    folder = None if said.get("only_summary") else Path(said.get("out", "greensock-report"))
+    return Output(
+        folder=folder,
+        json_file=said.get("json"),
+        html_file=said.get("html"),
+        plots=not said.get("no_plots"),
+        keep_logs=bool(said.get("keep_logs")),
+        fail_on_flags=bool(said.get("fail_on_flags")),
+        against=said.get("against"),
+    )

@@ -1,0 +1,117 @@
+"""`--rate max`: the highest rate that a contender holds, found by steps.
+
+Each step asks for 1.3 times the rate of the one before, until the rate is missed or p99 grows
+beyond 100 ms. One locust process manages about 10,000 requests a second at a fixed rate; the
+steps end there, and a contender that holds the last one is said to be limited by the generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from greensock.compare.doubts import RATE_MISSED
+from greensock.compare.load import Load, reduce_load
+from greensock.loadtest.schedule import Stage
+
+FIRST_RATE = 1000.0
+GROWTH = 1.3
+GENERATOR_LIMIT = 10_000.0  # requests/s of one locust process
+STEP_SECONDS = 4.0  # of which the first is not counted: the step before may still be worked off
+# Percent of a core. At a fixed rate locust falls behind before its core is full: at 15,000
+# requests a second (93 %) the median was eleven times that at 10,000 (60 %).
+GENERATOR_FULL = 60.0
+SLOWEST = 100.0  # ms of p99
+
+
+@dataclass
+class Step:
+    """One rate that was asked for, and whether it was held. Times in ms, CPU in % of a core."""
+
+    asked: float
+    rps: float
+    p50: float | None
+    p99: float | None
+    generator_cpu: float | None
+    held: bool
+
+
+@dataclass
+class RateSearch:
+    """The steps of one trial; `limit` says who was full: contender, generator, or nobody's None."""
+
+    steps: list[Step] = field(default_factory=list)
+    limit: str | None = None
+
+    @property
+    def best(self) -> Step | None:
+        """The last step before the first one that was not held."""
+        best = None
+        for step in self.steps:
+            if not step.held:
+                break
+            best = step
+        return best
+
+
+def search_stages(processes: int) -> tuple[Stage, ...]:
+    """The steps as stages of one load."""
+    stages, rate = [], FIRST_RATE
+    while rate < GENERATOR_LIMIT * processes:
+        stages.append(Stage(STEP_SECONDS, round(rate)))
+        rate *= GROWTH
+    stages.append(Stage(STEP_SECONDS, GENERATOR_LIMIT * processes))
+    return tuple(stages)
+
+
+def overloaded(running_totals: Mapping[str, Any] | None) -> bool:
+    """True when going on would only lengthen the queue; judged on locust's last ten seconds."""
+    return running_totals is not None and (running_totals["p99"] or 0) > 3 * SLOWEST
+
+
+def judge_steps(
+    results: Mapping[str, Any], stages: tuple[Stage, ...], lead_in: float, processes: int
+) -> tuple[RateSearch, Load]:
+    """The search's outcome, and the load of its best step (or of the first, if none was held)."""
+    search = RateSearch()
+    loads: list[Load] = []
+    stopping = results["marks"].get("stopping", math.inf)
+    begin = results["marks"]["start"] + lead_in
+    for stage in stages:
+        window = range(math.ceil(begin + 1.0), math.floor(begin + stage.duration))
+        begin += stage.duration
+        if not window or window.stop > stopping:
+            break
+        load = reduce_load(results, window)
+        met = load.rps >= RATE_MISSED * stage.rate
+        fast = load.p99 is not None and load.p99 <= SLOWEST
+        cpu = generator_percent(results, window)
+        held = met and fast and not load.failures
+        search.steps.append(Step(stage.rate, load.rps, load.p50, load.p99, cpu, held))
+        loads.append(load)
+        if not held:
+            break
+    best = search.best
+    if search.steps:
+        last = search.steps[-1]
+        saturated = (last.generator_cpu or 0.0) > GENERATOR_FULL * processes
+        finished = last.held and len(search.steps) == len(stages)
+        if finished or saturated:
+            search.limit = "generator"
+        elif not last.held or stopping < begin:
+            search.limit = "contender"
+    chosen = search.steps.index(best) if best is not None else 0
+    return search, loads[chosen] if loads else reduce_load(results, range(0))
+
+
+def generator_percent(results: Mapping[str, Any], window: range) -> float | None:
+    """CPU of the locust processes in the window, percent of a core, all of them together."""
+    total = None
+    for generator in results["generators"].values():
+        inside = [(t, cpu) for t, cpu in generator["gen"] if window.start <= t <= window.stop]
+        if len(inside) > 1:
+            (first, before), (last, after) = inside[0], inside[-1]
+            total = (total or 0.0) + 100 * (after - before) / (last - first)
+    return total

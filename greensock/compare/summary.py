@@ -1,0 +1,187 @@
+"""From trials to one line of figures per contender: medians, ranges and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from greensock.compare.doubts import (
+    GENERATOR_BUSY,
+    GENERATOR_LATE,
+    OTHERS_BUSY,
+    RATE_MISSED,
+    STOLEN,
+)
+from greensock.compare.metrics import METRICS
+from greensock.compare.plan import Plan
+from greensock.compare.rounds import Comparison
+from greensock.compare.sampling import Sample
+from greensock.compare.trial import Trial
+
+RATE_FLAG = "rate missed"
+
+
+@dataclass
+class Figure:
+    """One metric of one contender: the median over its rounds, and the least and greatest."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclass
+class Summary:
+    """One contender. `metrics` lacks what could not be measured."""
+
+    contender: str
+    rounds: int
+    metrics: dict[str, Figure] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failed: str | None = None
+
+    def value(self, metric: str) -> float | None:
+        figure = self.metrics.get(metric)
+        return None if figure is None else figure.median
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def at(samples: Sequence[Sample], moment: float, read: Callable[[Sample], float]) -> float | None:
+    """A cumulative reading at `moment`, between the two samples around it; None outside them."""
+    for before, after in pairwise(samples):
+        if before.t <= moment <= after.t:
+            share = (moment - before.t) / (after.t - before.t) if after.t > before.t else 0.0
+            return read(before) + share * (read(after) - read(before))
+    return None
+
+
+def used(trial: Trial, read: Callable[[Sample], float]) -> float | None:
+    """By how much a cumulative reading grew in the load's window."""
+    first, last = trial.load.window
+    if last <= first:
+        return None
+    samples = [*trial.samples]
+    if "end" in trial.phases:
+        samples.append(trial.phases["end"])
+    start, end = at(samples, first, read), at(samples, last, read)
+    return None if start is None or end is None else end - start
+
+
+def percent(trial: Trial, read: Callable[[Sample], float]) -> float | None:
+    """The same as percent of one core."""
+    seconds = used(trial, read)
+    first, last = trial.load.window
+    return None if seconds is None else max(0.0, 100 * seconds / (last - first))
+
+
+def others(sample: Sample) -> float:
+    """CPU seconds of everything on the machine that is not part of the trial."""
+    return sample.busy - sample.cpu - sample.generator_cpu - sample.own_cpu
+
+
+def trial_metrics(trial: Trial, plan: Plan) -> dict[str, float | None]:
+    """Every figure of one trial; None where there is nothing to tell."""
+    load, idle = trial.load, trial.idle
+    measured = load.requests > 0
+    generator = percent(trial, lambda sample: sample.generator_cpu)
+    rate_met = not plan.target_rate() or load.rps >= RATE_MISSED * plan.target_rate()
+    cpu = used(trial, lambda sample: sample.cpu)
+    # A saturated generator or a missed rate changes what a request costs: batches get larger.
+    cost_known = measured and cpu is not None and rate_met and (generator or 0) < GENERATOR_BUSY
+    seen = [*trial.phases.values(), *trial.samples]
+    base = trial.phases.get("base")
+    best = trial.search.best if trial.search is not None else None
+    return {
+        "rps": load.rps if measured else None,
+        "max_rate": best.rps if best is not None else None,
+        "requests": float(load.requests) if measured else None,
+        "p50": load.p50,
+        "p95": load.p95,
+        "p99": load.p99,
+        "p999": load.p999,
+        "max": load.max,
+        "failures": float(load.failures) if measured else None,
+        "cpu_s_per_1000": 1000 * cpu / load.requests if cost_known and cpu is not None else None,
+        "server_cpu": percent(trial, lambda sample: sample.cpu),
+        "pss_base": float(base.pss) if base is not None and base.pss else None,
+        "idle_held": float(idle.held) if idle.asked else None,
+        "bytes_per_idle": idle.bytes_per_client,
+        "kib_per_idle": None if idle.bytes_per_client is None else idle.bytes_per_client / 1024,
+        "kernel_bytes_per_idle": idle.kernel_bytes_per_client,
+        "threads": float(max((sample.threads for sample in seen), default=0)) or None,
+        "processes": float(max((sample.processes for sample in seen), default=0)) or None,
+        "idle_cpu": idle.cpu_percent,
+        "generator_cpu": generator,
+        "generator_lag_p99": load.lag_p99,
+        "other_cpu": percent(trial, others),
+        "steal": percent(trial, lambda sample: sample.steal),
+    }
+
+
+def trial_flags(
+    trial: Trial, metrics: dict[str, float | None], plan: Plan
+) -> list[tuple[str, str]]:
+    """What casts doubt on a trial's figures: pairs of the kind and the detail."""
+    flags = []
+    allowed = GENERATOR_BUSY * plan.processes
+    if (metrics["generator_cpu"] or 0) > allowed:
+        flags.append(("generator saturated", f"{metrics['generator_cpu']:.0f} % of a core"))
+    if (metrics["generator_lag_p99"] or 0) > GENERATOR_LATE:
+        flags.append(("generator late", f"p99 {metrics['generator_lag_p99']:.0f} ms"))
+    if trial.load.requests and plan.target_rate() > 0:
+        share = trial.load.rps / plan.target_rate()
+        if share < RATE_MISSED:
+            flags.append((RATE_FLAG, f"{100 * share:.0f} % of it"))
+    if (metrics["other_cpu"] or 0) > OTHERS_BUSY:
+        flags.append(("machine disturbed", f"others used {metrics['other_cpu']:.0f} % of a core"))
+    if (metrics["steal"] or 0) > STOLEN:
+        flags.append(("machine disturbed", f"steal {metrics['steal']:.0f} %"))
+    idle = trial.idle
+    if idle.held < idle.asked:
+        flags.append(("idle not served", f"{idle.asked - idle.held:,} of {idle.asked:,}"))
+    if idle.lost:
+        flags.append(("idle lost", f"{idle.lost:,}"))
+    if idle.ping_answers < idle.pinged:
+        silent = idle.pinged - idle.ping_answers
+        flags.append(("idle no longer served", f"{silent} of {idle.pinged}"))
+    if trial.search is not None and trial.search.limit == "generator":
+        flags.append(("generator limit", "the contender may hold more than locust can ask"))
+    if trial.load.failures:
+        flags.append(("failures", f"{trial.load.failures:,}"))
+    return flags
+
+
+def summarise(comparison: Comparison) -> list[Summary]:
+    """One summary per contender that had a trial, in the plan's order."""
+    summaries = []
+    for name in comparison.plan.contenders:
+        trials = comparison.of(name)
+        if trials:
+            summaries.append(summarise_contender(name, trials, comparison.plan))
+    return summaries
+
+
+def summarise_contender(name: str, trials: list[Trial], plan: Plan) -> Summary:
+    finished = [trial for trial in trials if trial.failed is None]
+    # A failed trial's figures, as far as it got, are better than none.
+    measured = [trial_metrics(trial, plan) for trial in finished or trials]
+    summary = Summary(name, len(finished))
+    for metric in METRICS:
+        values = [value for row in measured if (value := row[metric]) is not None]
+        if values:
+            summary.metrics[metric] = Figure(median(values), min(values), max(values))
+    raised: dict[str, list[str]] = {}
+    for trial in trials:
+        for kind, detail in trial_flags(trial, trial_metrics(trial, plan), plan):
+            raised.setdefault(kind, []).append(f"round {trial.round}: {detail}")
+        summary.notes += [note for note in trial.notes if note not in summary.notes]
+        summary.failed = summary.failed or trial.failed
+    for kind, details in raised.items():
+        summary.flags.append(f"{kind} ({'; '.join(details)})")
+    return summary

@@ -1,0 +1,18 @@
+"""The fixture that runs a scenario in a process of its own; for `pytest_plugins` of a module."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from .separate_process import Templates
+
+
+@pytest.fixture(scope="session")
+def alone() -> Iterator[Templates]:
+    """`alone(mode, scenario, *arguments)`, see `tests.separate_process`.
+
+    Of the session: what is started before a test does not count as left behind by it.
+    """
+    templates = Templates()
+    yield templates
+    templates.close()
