@@ -43,7 +43,7 @@ class ClientCare:
         """Keep the clients for the next run of `serve_forever`, or for `server_close`."""
         self._serving = None
         for client in serving.ready:
-            if client.request in serving.lot.clients:
+            if serving.lot.holds(client):
                 client.state = PARKED
         for client, outcome in serving.returned:
             client.state = BUSY if outcome is turns.END else PARKED
@@ -60,6 +60,9 @@ class ClientCare:
         """Whether another turn may begin."""
         return True
 
+    def _note_waiting(self, waiting: bool) -> None:
+        """Told whether clients wait because there is no room."""
+
     def _ready_queue(self, serving: Serving) -> tuple[deque[Client], Callable[[], None]]:
         """Where the lot puts ready clients, and what it calls when it puts one into an empty queue.
 
@@ -75,7 +78,7 @@ class ClientCare:
 
     def _release(self, client: Client) -> None:
         """Where a turn ran: the client's request is about to be closed."""
-        if self._serving is not None and client.request in self._serving.lot.clients:
+        if self._serving is not None and self._serving.lot.holds(client):
             self._serving.lot.discard(client)
 
     def _admit(self, request: Any, client_address: Any) -> Client | None:

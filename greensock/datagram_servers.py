@@ -48,6 +48,9 @@ class UDPServer(TCPServer):
     def close_request(self, request: Any) -> None:
         """Nothing to close: the socket is the server's."""
 
+    def _admit(self, request: Any, client_address: Any) -> None:
+        """A datagram has no client to park."""
+
     def _accept_batch(self) -> int:
         return _DATAGRAM_BATCH if type(self).get_request is UDPServer.get_request else 1
 

@@ -16,7 +16,7 @@ import traceback
 from typing import Any, Self
 
 from greensock.client_care import ClientCare
-from greensock.handlers import HandlerShape, construct
+from greensock.handlers import HandlerShape, being_opened, construct
 from greensock.hub import lifetime
 from greensock.hub.lot import PARKED
 from greensock.hub.waiting import wait_readable
@@ -230,7 +230,10 @@ class BaseServer(ClientCare):
         Differs from socketserver: a client who is parked is finished later; an override of this
         method is called once a client, in its first turn.
         """
-        construct(self.RequestHandlerClass, request, client_address, self)
+        if being_opened:
+            construct(self.RequestHandlerClass, request, client_address, self)
+        else:
+            self.RequestHandlerClass(request, client_address, self)
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down and close one request; may be overridden."""

@@ -125,8 +125,7 @@ class Serving:
         if client is None or client.state is not PARKED:
             request._real_close()
         else:
-            self.lot.unwatch(client)
-            self.lot.make_ready(client)
+            self.lot.end_soon(client)
 
     def settle(self, client: Client, outcome: Outcome) -> None:
         """Do what the end of a turn asks for."""
@@ -134,7 +133,7 @@ class Serving:
             self.lot.park(client)
         elif outcome is Outcome.GO_ON:
             self.ready.append(client)
-        elif client.request in self.lot.clients:
+        elif self.lot.holds(client):
             self.lot.discard(client)
 
     def _begin_turns(self) -> None:
@@ -143,6 +142,7 @@ class Serving:
             if not self.ready or not server._has_room() or server._stopping:
                 break
             server._begin_turn(self.ready.popleft())
+        server._note_waiting(bool(self.ready) and not server._has_room())
         if self.ready and server._has_room():
             # Those who have more to say go on after the loop has looked at all descriptors.
             self._again.start(self.sleeper.ring)

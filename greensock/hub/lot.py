@@ -149,6 +149,13 @@ class Lot:
         self.clients[client.request] = client
         client.request.close_gate = self._close_gate
 
+    def holds(self, client: Client) -> bool:
+        """Whether `client` was admitted, and not discarded since."""
+        try:
+            return self.clients.get(client.request) is client
+        except TypeError:  # a request that cannot be hashed was never admitted
+            return False
+
     def park(self, client: Client) -> None:
         """Watch `client` until it is ready. Its read buffer must be empty."""
         watcher = client.watcher
@@ -196,6 +203,12 @@ class Lot:
             # bytes came. Stopping only then spares every short turn a stop and a start.
             client.watcher.stop()
 
+    def end_soon(self, client: Client) -> None:
+        """Queue the last turn of a parked client, who is closed already or to be closed."""
+        self.unwatch(client)
+        client.state = ENDING
+        self.make_ready(client)
+
     def make_ready(self, client: Client) -> None:
         """Queue a turn for `client`; in the serving thread only."""
         ready = self._ready
@@ -242,8 +255,7 @@ class Lot:
             self.forsaken.append(request)
             self._wake()
             return False
-        self.unwatch(client)
-        self.make_ready(client)
+        self.end_soon(client)
         return True
 
     def suspend(self) -> list[Client]:

@@ -51,7 +51,7 @@ def is_of_this_thread(watcher: Any) -> bool:
     return hub is not None and loop_of(watcher) is hub.loop
 
 
-def wait(watcher: Any, timeout: float | None) -> None:
+def wait(watcher: Any, timeout: float | None, or_this: Any = None) -> None:
     """Block the calling greenlet until `watcher` fires.
 
     gevent's own `hub.wait` builds a Waiter and leaves deadlines to `gevent.Timeout`: 1.7 us more
@@ -60,9 +60,10 @@ def wait(watcher: Any, timeout: float | None) -> None:
     Args:
         watcher: an io watcher of this thread's hub; it is stopped on every way out.
         timeout: seconds, or None for no limit.
+        or_this: another io watcher, which ends the wait as its timeout does.
 
     Raises:
-        TimeoutError: `timeout` seconds went by first.
+        TimeoutError: `timeout` seconds went by first, or `or_this` fired.
         BlockingSwitchOutError: called by the hub itself (from a callback), which cannot block.
     """
     hub = get_hub()
@@ -75,6 +76,8 @@ def wait(watcher: Any, timeout: float | None) -> None:
         if timeout is not None:
             timer = hub.loop.timer(timeout)
             timer.start(greenlet.switch, _TIMED_OUT)
+        if or_this is not None:
+            or_this.start(greenlet.switch, _TIMED_OUT)
         woken_by = hub.switch()
         if woken_by is _TIMED_OUT:
             raise TimeoutError("timed out")
@@ -82,6 +85,8 @@ def wait(watcher: Any, timeout: float | None) -> None:
             raise InvalidSwitchError(f"{greenlet} waited for {watcher} but got {woken_by!r}")
     finally:
         watcher.stop()
+        if or_this is not None:
+            or_this.stop()
         if timer is not None:
             timer.stop()
             timer.close()

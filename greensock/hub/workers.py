@@ -169,7 +169,7 @@ class WorkerPool:
             self._hub.switch()
             while self._run_jobs(me) and len(self._idle) < _MAX_IDLE:
                 self._idle.append(me)
-                if self.jobs:
+                if self.jobs or self._unfinished:
                     self.schedule()
                 elif self._joiners:
                     self._release_joiners()
@@ -183,7 +183,7 @@ class WorkerPool:
             self._workers.discard(me)
             if me in self._idle:
                 self._idle.remove(me)
-            if self.jobs:
+            if self.jobs or self._unfinished:
                 self.schedule()
             elif self._joiners:
                 self._release_joiners()

@@ -11,11 +11,13 @@ from greensock import turns
 from greensock.handlers import ends_plainly
 from greensock.hub import children
 from greensock.hub.children import ChildWatch
+from greensock.hub.crowd import Crowd
 from greensock.hub.lifetime import threads_are_greenlets
 from greensock.hub.lot import BUSY, ENDING, OPENING, PARKED, Client
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.request_sockets import OriginalSocket, RequestSocket, is_request_socket
+from greensock.net.lingering_sockets import LingeringSocket
+from greensock.net.request_sockets import OriginalSocket, is_request_socket
 from greensock.servers import BaseServer
 from greensock.serving import Serving
 from greensock.turns import Outcome
@@ -89,6 +91,7 @@ class ForkingMixIn(_Base):
     linger = 0.2
 
     _child_turns: dict[int, _ChildTurn] | None = None
+    _crowd: Crowd | None = None
 
     def collect_children(self, *, blocking: bool = False) -> None:
         """Reap the children that have ended; with `blocking`, wait for all of them."""
@@ -128,6 +131,9 @@ class ForkingMixIn(_Base):
             functools.partial(self.collect_children, blocking=self.block_on_close)
         )
         self._on_serving_greenlet(self._close_clients)
+        if self._crowd is not None:
+            self._crowd.close()
+            self._crowd = None
 
     def _wants_service(self) -> bool:
         return type(self).service_actions is not ForkingMixIn.service_actions
@@ -138,14 +144,18 @@ class ForkingMixIn(_Base):
     def _request_class(self) -> type[OriginalSocket]:
         if self._runs_on_hub():
             return CooperativeSocket
-        return RequestSocket if self._shape().parks else OriginalSocket
+        return LingeringSocket if self._shape().parks else OriginalSocket
 
     def _has_room(self) -> bool:
         return self.max_children is None or len(self.active_children or ()) < self.max_children
 
+    def _note_waiting(self, waiting: bool) -> None:
+        if self._crowd is not None:
+            self._crowd.set_waiting(waiting)
+
     def _begin_turn(self, client: Client) -> None:
         serving = self._serving
-        if serving is None or client.request not in serving.lot.clients:
+        if serving is None or not serving.lot.holds(client):
             self._fork(client)
             return
         serving.lot.unwatch(client)
@@ -174,8 +184,11 @@ class ForkingMixIn(_Base):
 
     def _fork(self, client: Client) -> None:
         serving = self._serving
-        kept = serving is not None and client.request in serving.lot.clients
+        kept = serving is not None and serving.lot.holds(client)
         turn = _ChildTurn(client, kept)
+        if self._crowd is None and self.max_children is not None:
+            # Before the fork: the child is told through it.
+            self._crowd = Crowd()
         try:
             pid = children.fork()
         except OSError:
@@ -285,7 +298,7 @@ class ForkingMixIn(_Base):
         def run(server: Any, client: Client) -> Outcome:
             nonlocal status
             if server._shape().request_wise and client.handler is not None:
-                outcome = turns.run_lingering_turn(server, client, self.linger)
+                outcome = turns.run_lingering_turn(server, client, self.linger, self._crowd)
             else:
                 self.finish_request(client.request, client.address)
                 outcome = turns.END

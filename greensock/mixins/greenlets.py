@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -48,15 +49,18 @@ class GreenletMixIn(_Base):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a greenlet for the request, or park its client."""
         if self._admit(request, client_address) is None:
-            self._pool_here().submit(Client(request, client_address))
+            self._pool_here().submit((request, client_address))
 
     def process_request_greenlet(self, request: Any, client_address: Any) -> None:
         """As in a server without a mixin but in a greenlet; errors are handled here.
 
         May be extended: it is called once for each turn of a client.
         """
-        turn = (self._turns_at_work or {}).get(id(request)) or Turn(Client(request, client_address))
-        turn.outcome = turns.serve_turn_of_many(self, turn.client)
+        turn = self._turns_at_work.get(id(request)) if self._turns_at_work else None
+        if turn is None:
+            turns.serve_whole(self, request, client_address)
+        else:
+            turn.outcome = turns.serve_turn(self, turn.client)
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the handlers if `block_on_close`."""
@@ -84,32 +88,44 @@ class GreenletMixIn(_Base):
     def _begin_turn(self, client: Client) -> None:
         self._pool_here().submit(client)
 
-    def _run_turn(self, client: Client) -> bool:
-        """In a worker: run a turn; say whether the client wants another at once."""
-        outcome = turns.serve_turn_of_many(self, client)
+    def _run_turn(self, job: Client | tuple[Any, Any]) -> bool:
+        """In a worker: run a turn, or a whole request; say whether it wants to go on at once."""
+        if isinstance(job, tuple):
+            # What would end a thread ends this greenlet's job only.
+            with contextlib.suppress(SystemExit, GreenletExit):
+                turns.serve_whole(self, *job)
+            return False
+        outcome = turns.serve_turn_of_many(self, job)
         if outcome is turns.PARK:
-            self._park(client)
+            self._park(job)
             return False
         return outcome is turns.GO_ON
 
-    def _run_overridden_turn(self, client: Client) -> bool:
+    def _run_overridden_turn(self, job: Client | tuple[Any, Any]) -> bool:
         """As `_run_turn`, through the program's own process_request_greenlet."""
+        if isinstance(job, tuple):
+            self._call_overridden(*job)
+            return False
         if self._turns_at_work is None:
             self._turns_at_work = {}
-        turn = self._turns_at_work[id(client.request)] = Turn(client)
+        turn = self._turns_at_work[id(job.request)] = Turn(job)
         try:
-            self.process_request_greenlet(client.request, client.address)
+            self._call_overridden(job.request, job.address)
+        finally:
+            del self._turns_at_work[id(job.request)]
+        if turn.outcome is turns.PARK:
+            self._park(job)
+        elif turn.outcome is turns.END:
+            self._release(job)
+        return turn.outcome is turns.GO_ON
+
+    def _call_overridden(self, request: Any, client_address: Any) -> None:
+        try:
+            self.process_request_greenlet(request, client_address)
         except (SystemExit, GreenletExit):
             pass
         except Exception:  # noqa: BLE001 - the program's hook failed; its server goes on
-            self.handle_error(client.request, client.address)
-        finally:
-            del self._turns_at_work[id(client.request)]
-        if turn.outcome is turns.PARK:
-            self._park(client)
-        elif turn.outcome is turns.END:
-            self._release(client)
-        return turn.outcome is turns.GO_ON
+            self.handle_error(request, client_address)
 
     def _park(self, client: Client) -> None:
         serving = self._serving

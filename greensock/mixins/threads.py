@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from greensock import turns
 from greensock.handlers import ends_plainly
+from greensock.hub.crowd import Crowd
 from greensock.hub.lifetime import threads_are_greenlets
 from greensock.hub.lot import BUSY, ENDING, PARKED, Client
 from greensock.hub.waking import Latch
 from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.request_sockets import OriginalSocket, RequestSocket
+from greensock.net.lingering_sockets import LingeringSocket
+from greensock.net.request_sockets import OriginalSocket
 from greensock.servers import BaseServer
 from greensock.turns import Outcome, Turn
 
@@ -85,6 +87,7 @@ class ThreadingMixIn(_Base):
     linger = 0.05
 
     _threads = Threads()
+    _crowd: Crowd | None = None
     _turns_at_work: dict[int, Turn] | None = None
     _waiting_for_room: list[Latch] | None = None
 
@@ -100,7 +103,7 @@ class ThreadingMixIn(_Base):
             turn.outcome = turns.serve_turn(
                 self,
                 turn.client,
-                functools.partial(turns.run_lingering_turn, linger=self.linger),
+                functools.partial(turns.run_lingering_turn, linger=self.linger, crowd=self._crowd),
             )
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -122,6 +125,9 @@ class ThreadingMixIn(_Base):
         if self.block_on_close:
             self._threads.join()
             self._on_serving_greenlet(self._close_clients)
+            if self._crowd is not None:
+                self._crowd.close()
+                self._crowd = None
 
     def _runs_on_hub(self) -> bool:
         return threads_are_greenlets()
@@ -129,10 +135,16 @@ class ThreadingMixIn(_Base):
     def _request_class(self) -> type[OriginalSocket]:
         if self._runs_on_hub():
             return CooperativeSocket
-        return RequestSocket if self._shape().parks else OriginalSocket
+        return LingeringSocket if self._shape().parks else OriginalSocket
 
     def _has_room(self) -> bool:
         return self.max_threads is None or len(self._turns_at_work or ()) < self.max_threads
+
+    def _note_waiting(self, waiting: bool) -> None:
+        if self._crowd is None and self.max_threads is not None:
+            self._crowd = Crowd()
+        if self._crowd is not None:
+            self._crowd.set_waiting(waiting)
 
     def _wait_for_room(self) -> None:
         if self._waiting_for_room is None:
@@ -144,7 +156,7 @@ class ThreadingMixIn(_Base):
 
     def _begin_turn(self, client: Client) -> None:
         serving = self._serving
-        if serving is not None and client.request in serving.lot.clients:
+        if serving is not None and serving.lot.holds(client):
             serving.lot.unwatch(client)
             unprompted = client.handler is None and not self._shape().waits_for_data
             if not unprompted and not turns.wants_turn(client):

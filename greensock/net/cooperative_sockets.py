@@ -9,11 +9,13 @@ changes, and the very same descriptor can be handed to a thread or a child that 
 
 from __future__ import annotations
 
+import contextlib
 import socket as _stdlib_socket
 from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_WAITALL
 from typing import Any
 
+from greensock.hub.crowd import Crowd
 from greensock.hub.waiting import (
     READ,
     WRITE,
@@ -27,6 +29,7 @@ from greensock.net.request_sockets import RequestSocket, c_socket, recv
 from greensock.streams import FIRST_READ_SIZE, NEXT_READ_SIZE
 
 _send: Callable[..., int] = c_socket.send
+_sendto: Callable[..., int] = c_socket.sendto
 
 # A client who always has more to read would never let its greenlet yield: gevent's recv stalls
 # everybody else for up to 517 ms. After this many reads in a row without a wait, one waits for the
@@ -88,17 +91,26 @@ class CooperativeSocket(RequestSocket):
     def forget_read_watcher(self) -> None:
         self._reading = None
 
-    def receive_within(self, seconds: float) -> bytes | None:
-        try:
-            return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
-        except BlockingIOError:
-            if seconds <= 0:
-                return None
-        try:
-            wait(self.read_watcher(), seconds)
-        except TimeoutError:
-            return None
-        return recv(self, FIRST_READ_SIZE)
+    def receive_within(self, seconds: float, crowd: Crowd | None = None) -> bytes | None:
+        """New bytes, b"" at the end of the stream, or None after `seconds` of silence.
+
+        With a `crowd`, also None at once if nothing is there and other clients wait.
+        """
+        for may_wait in (seconds > 0, False):
+            try:
+                return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
+            except BlockingIOError:
+                if not may_wait:
+                    return None
+            others = None if crowd is None else new_watcher(crowd.fileno(), READ)
+            try:
+                wait(self.read_watcher(), seconds, others)
+            except TimeoutError:
+                pass
+            finally:
+                if others is not None:
+                    others.close()
+        return None
 
     def wait_readable(self) -> None:
         """Block this greenlet until there is something to read, or the timeout is over."""
@@ -189,6 +201,9 @@ class CooperativeSocket(RequestSocket):
                 sent += self.send(view[sent:], flags)
 
     def sendto(self, data: Any, *args: Any) -> int:
+        if len(args) == 1:
+            with contextlib.suppress(BlockingIOError):
+                return _sendto(self, data, MSG_DONTWAIT, args[0])
         *given, address = args
         return self._send_with(given[0] if given else 0, "sendto", (data,), (address,))
 

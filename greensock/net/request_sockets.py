@@ -1,13 +1,13 @@
 """The sockets that handlers get: real `socket.socket` objects that keep what was received unread.
 
-Those here block their thread; `cooperative_sockets` has those that block one greenlet.
+`cooperative_sockets` has those whose calls block one greenlet, `lingering_sockets` those whose
+calls block a thread or child.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import select
 import socket as _stdlib_socket
 from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import monkey
 
 from greensock.hub.waiting import READ, new_watcher
-from greensock.streams import FIRST_READ_SIZE, BufferedSocketWriter, SocketReader
+from greensock.streams import BufferedSocketWriter, SocketReader
 
 if TYPE_CHECKING:
     from socket import socket as OriginalSocket
@@ -38,7 +38,7 @@ CloseGate = Callable[[Any], bool]
 
 
 class RequestSocket(OriginalSocket):
-    """A blocking request socket, for turns in native threads and children.
+    """A request socket that can be parked.
 
     It differs from a plain socket in two points: bytes that were received for the reader and not
     yet read (`unread` from `unread_at` on) come first out of every receiving call, and a request
@@ -83,14 +83,6 @@ class RequestSocket(OriginalSocket):
             return recv(self, 1, MSG_PEEK | MSG_DONTWAIT)
         except BlockingIOError:
             return None
-
-    def receive_within(self, seconds: float) -> bytes | None:
-        """New bytes, b"" at the end of the stream, or None after `seconds` of silence."""
-        poller = monkey.get_original("select", "poll")()
-        poller.register(self.fileno(), select.POLLIN)
-        if not poller.poll(max(0, round(seconds * 1000))):
-            return None
-        return recv(self, FIRST_READ_SIZE)
 
     def read_watcher(self) -> Any:
         """A watcher of this request for the lot, which closes it before the request closes."""

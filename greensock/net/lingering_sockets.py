@@ -1,0 +1,82 @@
+"""The requests of request-wise handlers that run in native threads and children."""
+
+from __future__ import annotations
+
+import select
+import struct
+from socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
+from typing import Any
+
+from gevent import monkey
+
+from greensock.hub.crowd import Crowd
+from greensock.net.request_sockets import RequestSocket, c_socket, recv
+from greensock.streams import FIRST_READ_SIZE
+
+
+class LingeringSocket(RequestSocket):
+    """A blocking request socket that can also wait for a short while for the next request.
+
+    The kernel itself ends that wait (SO_RCVTIMEO): one `recv` waits and reads. A `poll` before it
+    would be a second system call, and a second fight for the interpreter's lock, an exchange. The
+    handler's own calls are not to end so: they go on without the limit.
+    """
+
+    __slots__ = ("_patience",)
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        RequestSocket.__init__(self, family, type, proto, fileno)
+        #: Seconds after which the kernel ends a `recv`; 0 is never.
+        self._patience = 0.0
+
+    def receive_within(self, seconds: float, crowd: Crowd | None = None) -> bytes | None:
+        """New bytes, b"" at the end of the stream, or None after `seconds` of silence.
+
+        With a `crowd`, also None at once if nothing is there and other clients wait.
+        """
+        if seconds <= 0 or crowd is not None or self.timeout is not None:
+            return self._poll_within(max(seconds, 0.0), crowd)
+        self._set_patience(seconds)
+        try:
+            return recv(self, FIRST_READ_SIZE)
+        except BlockingIOError:
+            return None
+
+    def _poll_within(self, seconds: float, crowd: Crowd | None) -> bytes | None:
+        poller = monkey.get_original("select", "poll")()
+        poller.register(self.fileno(), select.POLLIN)
+        if crowd is not None:
+            poller.register(crowd.fileno(), select.POLLIN)
+        poller.poll(round(seconds * 1000))
+        try:
+            return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
+        except (BlockingIOError, TimeoutError):
+            return None
+
+    def _set_patience(self, seconds: float) -> None:
+        if seconds != self._patience:
+            self._patience = seconds
+            whole = int(seconds)
+            limit = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
+            self.setsockopt(SOL_SOCKET, SO_RCVTIMEO, limit)
+
+    def receive(self, size: int, /) -> bytes:
+        try:
+            return recv(self, size)
+        except BlockingIOError:
+            if not self._patience or self.timeout == 0.0:
+                raise
+        self._set_patience(0.0)
+        return recv(self, size)
+
+    def _receive_with(self, method: str, *args: Any) -> Any:
+        call = getattr(c_socket, method)
+        try:
+            return call(self, *args)
+        except BlockingIOError:
+            if not self._patience or self.timeout == 0.0 or args[-1] & MSG_DONTWAIT:
+                raise
+        self._set_patience(0.0)
+        return call(self, *args)
