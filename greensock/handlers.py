@@ -232,10 +232,18 @@ class HandlerShape:
 
     `request_wise`: the server may run its turns. `waits_for_data`: a client is parked before there
     is a handler for it. `parks`: either. `closes_by_default`: whether `close_connection` is True
-    until a request says otherwise, as in http.server.
+    until a request says otherwise, as in http.server. `is_plain_class`: calling the class is
+    nothing but `object.__new__` and its `__init__`.
     """
 
-    __slots__ = ("closes_by_default", "handler_class", "parks", "request_wise", "waits_for_data")
+    __slots__ = (
+        "closes_by_default",
+        "handler_class",
+        "is_plain_class",
+        "parks",
+        "request_wise",
+        "waits_for_data",
+    )
 
     def __init__(self, handler_class: Any) -> None:
         self.handler_class = handler_class
@@ -243,6 +251,9 @@ class HandlerShape:
         self.waits_for_data = waits_for_data(handler_class)
         self.parks = self.request_wise or self.waits_for_data
         handle = getattr(_class_of(handler_class), "handle", None)
+        self.is_plain_class = (
+            type(handler_class) is type and handler_class.__new__ is object.__new__
+        )
         self.closes_by_default = getattr(handle, "__module__", None) == "http.server"
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """A snapshot of a server's counters, all of them since it was made.
 
     `accepted`: requests that get_request returned. `disconnects`: handlers that ended because their

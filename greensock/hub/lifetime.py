@@ -7,6 +7,7 @@ vanish without running their `finally`. The main thread's hub is the program's a
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import threading
@@ -17,10 +18,11 @@ import gevent
 from gevent import get_hub, monkey
 from gevent._hub_local import get_hub_if_exists
 
-# gevent 26.9 imports these lazily, under the import lock: two threads that each make their first
-# hub at the same time, in a patched process, deadlock. Read once here, they are there already.
-for _setting in ("loop", "format_context", "resolver", "threadpool"):
-    getattr(gevent.config, _setting)
+# gevent 26.9 imports what these settings name lazily, under the import lock: two threads of a
+# patched process that each make their first hub at the same time deadlock. A native lock is not
+# patched.
+_LAZY_SETTINGS = ("loop", "format_context", "resolver", "threadpool")
+_lock = _thread.allocate_lock()
 
 # Seconds between looks for a signal where only Python code would notice it (see below).
 _SIGNAL_CHECK_INTERVAL = 0.2
@@ -45,6 +47,13 @@ def in_main_thread() -> bool:
     return threading.get_native_id() == os.getpid()
 
 
+def _load_lazy_settings() -> None:
+    if threads_are_greenlets():
+        with _lock:
+            for setting in _LAZY_SETTINGS:
+                getattr(gevent.config, setting)
+
+
 @contextlib.contextmanager
 def borrowed_hub() -> Iterator[bool]:
     """Hold this thread's hub; at the end destroy it if it was made here and is not the main one's.
@@ -55,6 +64,7 @@ def borrowed_hub() -> Iterator[bool]:
     """
     main = in_main_thread()
     made_here = not has_hub()
+    _load_lazy_settings()
     hub = get_hub()
     alarm: Any = None
     if main and not hub.loop.default:

@@ -7,6 +7,7 @@ from typing import Any
 from gevent import get_hub, getcurrent
 from gevent._hub_local import get_hub_if_exists
 
+from greensock.hub.waiting import leave_for
 from greensock.hub.waking import Waker
 
 
@@ -64,7 +65,7 @@ class Sleeper:
             self._asleep = True
             try:
                 while not self._rung:
-                    self._hub.switch()
+                    leave_for(self._hub)
             finally:
                 self._asleep = False
         self._rung = False

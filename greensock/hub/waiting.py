@@ -11,9 +11,12 @@ from typing import Any
 from gevent import get_hub, getcurrent, monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.exceptions import BlockingSwitchOutError, InvalidSwitchError
+from greenlet import greenlet
 
 READ = 1
 WRITE = 2
+
+_switch: Any = greenlet.switch
 
 # What a timer hands to the greenlet that it wakes.
 _TIMED_OUT = object()
@@ -51,6 +54,17 @@ def is_of_this_thread(watcher: Any) -> bool:
     return hub is not None and loop_of(watcher) is hub.loop
 
 
+def leave_for(hub: Any) -> Any:
+    """Switch from this greenlet to `hub`; return what it is woken with.
+
+    gevent's `hub.switch` first calls the `switch_out` of the greenlet that is left, which none of
+    its own has; that layer costs each blocked greenlet 0.4 KiB of saved C stack. This function is
+    one of its own because greenlet makes a frame object of the function that switches, with room
+    for all of its variables.
+    """
+    return _switch(hub)
+
+
 def wait(watcher: Any, timeout: float | None, or_this: Any = None) -> None:
     """Block the calling greenlet until `watcher` fires.
 
@@ -67,22 +81,24 @@ def wait(watcher: Any, timeout: float | None, or_this: Any = None) -> None:
         BlockingSwitchOutError: called by the hub itself (from a callback), which cannot block.
     """
     hub = get_hub()
-    greenlet = getcurrent()
-    if greenlet is hub:
+    current = getcurrent()
+    if current is hub:
         raise BlockingSwitchOutError("a hub callback cannot wait for a socket")
     timer = None
-    watcher.start(greenlet.switch, watcher)
+    watcher.start(current.switch)
     try:
         if timeout is not None:
             timer = hub.loop.timer(timeout)
-            timer.start(greenlet.switch, _TIMED_OUT)
+            timer.start(current.switch, _TIMED_OUT)
         if or_this is not None:
-            or_this.start(greenlet.switch, _TIMED_OUT)
-        woken_by = hub.switch()
+            or_this.start(current.switch, _TIMED_OUT)
+        woken_by = leave_for(hub)
         if woken_by is _TIMED_OUT:
             raise TimeoutError("timed out")
-        if woken_by is not watcher:
-            raise InvalidSwitchError(f"{greenlet} waited for {watcher} but got {woken_by!r}")
+        # () is what a switch without an argument passes: the watcher's, which spares each waiting
+        # greenlet a tuple.
+        if woken_by != ():
+            raise InvalidSwitchError(f"{current} waited for {watcher} but got {woken_by!r}")
     finally:
         watcher.stop()
         if or_this is not None:

@@ -19,6 +19,7 @@ from gevent import get_hub, getcurrent, sleep
 from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
+from greensock.hub.waiting import leave_for
 from greensock.hub.waking import Latch
 
 # A burst of handlers that block leaves as many idle workers behind; each keeps about 6 KiB of
@@ -46,6 +47,8 @@ class WorkerPool:
         self._idle: list[Any] = []
         self._workers: set[Any] = set()
         self._scheduled = False
+        # One bound method for all workers.
+        self._body = self._work
         #: The worker that has run without blocking since it was switched to, if there is one.
         self._dispatched: Any = None
         self._refs_at_rest: int | None = None
@@ -155,7 +158,7 @@ class WorkerPool:
         return self._new_worker()
 
     def _new_worker(self) -> Any:
-        worker = greenlet(self._work, self._hub)
+        worker = greenlet(self._body, self._hub)
         self._workers.add(worker)
         # To its first rest: a greenlet's first switch to the hub raises its count for good.
         worker.switch()
@@ -165,8 +168,9 @@ class WorkerPool:
 
     def _work(self) -> None:
         me = getcurrent()
+        hub = self._hub
         try:
-            self._hub.switch()
+            leave_for(hub)
             while self._run_jobs(me) and len(self._idle) < _MAX_IDLE:
                 self._idle.append(me)
                 if self.jobs or self._unfinished:
@@ -174,7 +178,7 @@ class WorkerPool:
                 elif self._joiners:
                     self._release_joiners()
                 try:
-                    self._hub.switch()
+                    leave_for(hub)
                 except BaseException:  # noqa: BLE001
                     # Something that an earlier turn left behind, or a retirement, or a kill():
                     # whatever it is, nobody's request is running here to be told.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import mmap
 import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from greensock import turns
 from greensock.handlers import ends_plainly
 from greensock.hub import children
-from greensock.hub.children import ChildWatch
+from greensock.hub.children import ChildWatch, Marks
 from greensock.hub.crowd import Crowd
 from greensock.hub.lifetime import threads_are_greenlets
 from greensock.hub.lot import BUSY, ENDING, OPENING, PARKED, Client
@@ -29,32 +28,22 @@ else:
 
 
 class _ChildTurn:
-    """A turn that runs in a child, and the page in which the child leaves word of how it ended.
+    """A turn that runs in a child."""
 
-    Not the exit status: another part of the program may have reaped the child. Not a pipe: that
-    costs two descriptors and four system calls for one bit.
-    """
+    __slots__ = ("client", "kept", "mark", "watch")
 
-    __slots__ = ("client", "kept", "page", "watch")
-
-    def __init__(self, client: Client, kept: bool) -> None:
+    def __init__(self, client: Client, kept: bool, mark: int) -> None:
         self.client = client
         #: Whether the parent keeps the request open too, to park it afterwards.
         self.kept = kept
-        self.page = mmap.mmap(-1, 1)
+        #: The number of the mark that the child sets if its client is to be parked.
+        self.mark = mark
         self.watch: ChildWatch | None = None
 
     def unwatch(self) -> None:
         if self.watch is not None:
             self.watch.close()
             self.watch = None
-
-    def close(self) -> bool:
-        """Let go of all; return whether the child wanted its client parked."""
-        self.unwatch()
-        parks = self.page[0] == 1
-        self.page.close()
-        return parks
 
 
 class ForkingMixIn(_Base):
@@ -92,6 +81,7 @@ class ForkingMixIn(_Base):
 
     _child_turns: dict[int, _ChildTurn] | None = None
     _crowd: Crowd | None = None
+    _marks: Marks | None = None
 
     def collect_children(self, *, blocking: bool = False) -> None:
         """Reap the children that have ended; with `blocking`, wait for all of them."""
@@ -185,14 +175,16 @@ class ForkingMixIn(_Base):
     def _fork(self, client: Client) -> None:
         serving = self._serving
         kept = serving is not None and serving.lot.holds(client)
-        turn = _ChildTurn(client, kept)
+        if self._marks is None:
+            self._marks = Marks()
+        turn = _ChildTurn(client, kept, self._marks.acquire())
         if self._crowd is None and self.max_children is not None:
             # Before the fork: the child is told through it.
             self._crowd = Crowd()
         try:
             pid = children.fork()
         except OSError:
-            turn.page.close()
+            self._marks.release(turn.mark)
             self._end_unstarted(client)
             return
         if pid == 0:
@@ -227,9 +219,10 @@ class ForkingMixIn(_Base):
         if self.active_children is not None:
             self.active_children.discard(pid)
         turn = (self._child_turns or {}).pop(pid, None)
-        if turn is None:
+        if turn is None or self._marks is None:
             return
-        parks = turn.close()
+        turn.unwatch()
+        parks = self._marks.release(turn.mark)
         if not turn.kept:
             return
         client, serving = turn.client, self._serving
@@ -305,6 +298,6 @@ class ForkingMixIn(_Base):
             status = 0
             return outcome
 
-        if turns.serve_turn(self, turn.client, run) is turns.PARK:
-            turn.page[0] = 1
+        if turns.serve_turn(self, turn.client, run) is turns.PARK and self._marks is not None:
+            self._marks.set(turn.mark)
         return status

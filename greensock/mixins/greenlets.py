@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -91,9 +90,13 @@ class GreenletMixIn(_Base):
     def _run_turn(self, job: Client | tuple[Any, Any]) -> bool:
         """In a worker: run a turn, or a whole request; say whether it wants to go on at once."""
         if isinstance(job, tuple):
-            # What would end a thread ends this greenlet's job only.
-            with contextlib.suppress(SystemExit, GreenletExit):
-                turns.serve_whole(self, *job)
+            # All that is in these frames while a handler blocks is paid for by every client that
+            # keeps a greenlet: no context manager, no argument tuple.
+            request, client_address = job
+            try:
+                turns.serve_whole(self, request, client_address)
+            except (SystemExit, GreenletExit):
+                pass  # what would end a thread ends this greenlet's job only
             return False
         outcome = turns.serve_turn_of_many(self, job)
         if outcome is turns.PARK:
