@@ -251,9 +251,8 @@ class HandlerShape:
         self.waits_for_data = waits_for_data(handler_class)
         self.parks = self.request_wise or self.waits_for_data
         handle = getattr(_class_of(handler_class), "handle", None)
-        self.is_plain_class = (
-            type(handler_class) is type and handler_class.__new__ is object.__new__
-        )
+        new: Any = getattr(handler_class, "__new__", None)
+        self.is_plain_class = type(handler_class) is type and new is object.__new__
         self.closes_by_default = getattr(handle, "__module__", None) == "http.server"
 
 

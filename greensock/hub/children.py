@@ -11,6 +11,7 @@ even if somebody else has reaped the child.
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 from collections.abc import Callable, Iterable
@@ -177,6 +178,8 @@ def run_in_child(run: Callable[[], NoReturn]) -> NoReturn:
     shares with the parent, which goes deaf; then only the C loop is destroyed. The old hub
     greenlet is never switched to: that would resume the parent's main program, here.
     """
+    # A collection would write to every object there is, and so have the kernel copy every page.
+    gc.freeze()
     old = get_hub_if_exists()
     if old is not None:
         old.loop.reinit()

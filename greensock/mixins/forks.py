@@ -30,10 +30,11 @@ else:
 class _ChildTurn:
     """A turn that runs in a child."""
 
-    __slots__ = ("client", "kept", "mark", "watch")
+    __slots__ = ("client", "is_first", "kept", "mark", "watch")
 
-    def __init__(self, client: Client, kept: bool, mark: int) -> None:
+    def __init__(self, client: Client, is_first: bool, kept: bool, mark: int) -> None:
         self.client = client
+        self.is_first = is_first
         #: Whether the parent keeps the request open too, to park it afterwards.
         self.kept = kept
         #: The number of the mark that the child sets if its client is to be parked.
@@ -149,6 +150,7 @@ class ForkingMixIn(_Base):
             self._fork(client)
             return
         serving.lot.unwatch(client)
+        is_first = client.handler is None
         unprompted = client.handler is None and not self._shape().waits_for_data
         if not unprompted and not turns.wants_turn(client):
             serving.lot.park(client)
@@ -163,7 +165,7 @@ class ForkingMixIn(_Base):
             serving.lot.discard(client)
             turns.serve_turn(self, client)
         else:
-            self._fork(client)
+            self._fork(client, is_first)
 
     def _open(self, client: Client) -> bool:
         """Have the handler set up here, once a client; False if its client is closed for it."""
@@ -172,12 +174,12 @@ class ForkingMixIn(_Base):
         client.state = BUSY
         return opened
 
-    def _fork(self, client: Client) -> None:
+    def _fork(self, client: Client, is_first: bool = True) -> None:
         serving = self._serving
         kept = serving is not None and serving.lot.holds(client)
         if self._marks is None:
             self._marks = Marks()
-        turn = _ChildTurn(client, kept, self._marks.acquire())
+        turn = _ChildTurn(client, is_first, kept, self._marks.acquire())
         if self._crowd is None and self.max_children is not None:
             # Before the fork: the child is told through it.
             self._crowd = Crowd()
@@ -269,14 +271,14 @@ class ForkingMixIn(_Base):
         """Close what is the parent's business: the listener, and every other client."""
         serving = self._serving
         self._serving = None
-        others = [*self._suspended]
-        if serving is not None:
-            others += [*serving.lot.clients.values(), *serving.ready]
-        sockets = {other.request for other in others if other is not client and self._is_stream()}
-        fds = [listening.abandon(sock) for sock in sockets]
-        if self._is_stream() and hasattr(self, "socket"):
-            fds.append(listening.abandon(self.socket))
-        children.close_descriptors(fd for fd in fds if fd >= 0)
+        if self._is_stream():
+            others: list[Any] = [listening.native(self.socket)] if hasattr(self, "socket") else []
+            others += [other.request for other in self._suspended]
+            if serving is not None:
+                others += serving.lot.clients
+                others += [other.request for other in serving.ready if other.lot is None]
+            others = [other for other in others if other is not client.request]
+            children.close_descriptors(fd for fd in listening.abandon(others) if fd >= 0)
         self._suspended = []
         for sock in client.request if isinstance(client.request, tuple) else (client.request,):
             if isinstance(sock, CooperativeSocket):
@@ -291,7 +293,8 @@ class ForkingMixIn(_Base):
         def run(server: Any, client: Client) -> Outcome:
             nonlocal status
             if server._shape().request_wise and client.handler is not None:
-                outcome = turns.run_lingering_turn(server, client, self.linger, self._crowd)
+                linger = self.linger * (turns.FIRST_LINGER if turn.is_first else 1)
+                outcome = turns.run_lingering_turn(server, client, linger, self._crowd)
             else:
                 self.finish_request(client.request, client.address)
                 outcome = turns.END

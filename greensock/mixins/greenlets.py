@@ -93,7 +93,7 @@ class GreenletMixIn(_Base):
             # All that is in these frames while a handler blocks is paid for by every client that
             # keeps a greenlet: no context manager, no argument tuple.
             request, client_address = job
-            try:
+            try:  # noqa: SIM105
                 turns.serve_whole(self, request, client_address)
             except (SystemExit, GreenletExit):
                 pass  # what would end a thread ends this greenlet's job only
