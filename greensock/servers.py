@@ -11,10 +11,9 @@ import contextlib
 import logging
 import os
 import socket
-import sys
-import traceback
 from typing import Any, Self
 
+from greensock import error_reports
 from greensock.client_care import ClientCare
 from greensock.handlers import HandlerShape, being_opened, construct
 from greensock.hub import lifetime
@@ -23,7 +22,6 @@ from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
 from greensock.net import listening
 from greensock.net.listening import AcceptError
-from greensock.net.request_sockets import OriginalSocket
 from greensock.serving import Serving
 from greensock.stats import Counters, Stats
 
@@ -177,7 +175,7 @@ class BaseServer(ClientCare):
         except OSError as error:
             return listening.classify(error)
         self._counters.accepted += 1
-        if type(request) is OriginalSocket:
+        if listening.is_plain(request):
             request = listening.adopt(request, self._request_class())
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)
@@ -257,22 +255,7 @@ class BaseServer(ClientCare):
         silent for longer than the timeout that its handler had set, is one DEBUG record of the
         logger `greensock.serve`, and counted apart.
         """
-        error = sys.exception()
-        if isinstance(error, ConnectionError):
-            self._counters.disconnects += 1
-            _log.debug("%s went away: %r", client_address, error)
-            return
-        if isinstance(error, TimeoutError) and getattr(request, "timeout", None) is not None:
-            self._counters.timeouts += 1
-            _log.debug("%s was silent for too long", client_address)
-            return
-        self._counters.errors += 1
-        rule = "-" * 40
-        print(
-            f"{rule}\nException occurred during processing of request from {client_address}\n"
-            f"{traceback.format_exc()}{rule}",
-            file=sys.stderr,
-        )
+        error_reports.report(self._counters, request, client_address)
 
     def stats(self) -> Stats:
         """A snapshot of the server's counters; cheap, from any thread."""
@@ -351,6 +334,9 @@ class TCPServer(BaseServer):
 
     def server_activate(self) -> None:
         """Listen; may be overridden."""
+        if self.tcp_nodelay:
+            # Clients inherit it when they connect, which they may do before serve_forever.
+            listening.switch_nagle_off(self.socket)
         self.socket.listen(self.request_queue_size)
 
     def server_close(self) -> None:

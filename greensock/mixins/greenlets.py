@@ -70,6 +70,8 @@ class GreenletMixIn(_Base):
         if self.block_on_close and not pool.is_worker():
             pool.join()
             self._on_serving_greenlet(self._close_clients)
+        if pool.is_here() and not pool.busy:
+            pool.close()
 
     def _pool_here(self) -> WorkerPool:
         pool = self._pool

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_WAITALL
 from typing import Any
 
+from greenlet import greenlet
+
 from greensock.hub.crowd import Crowd
 from greensock.hub.waiting import (
     READ,
@@ -35,6 +37,13 @@ _sendto: Callable[..., int] = c_socket.sendto
 # everybody else for up to 517 ms. After this many reads in a row without a wait, one waits for the
 # (ready) descriptor, which takes a turn of the loop. 16 full reads are 1 MiB.
 READS_BEFORE_YIELD = 16
+
+
+# What a waiting greenlet is woken with: a watcher that has one for its callback is taken.
+_GREENLET_SWITCH = type(greenlet().switch)
+
+# Further watchers of sockets on which several greenlets wait at once; too rare for a slot.
+_extra_watchers: dict[CooperativeSocket, list[Any]] = {}
 
 
 class CooperativeSocket(RequestSocket):
@@ -115,14 +124,31 @@ class CooperativeSocket(RequestSocket):
     def wait_readable(self) -> None:
         """Block this greenlet until there is something to read, or the timeout is over."""
         self.reads_left = READS_BEFORE_YIELD
-        wait(self.read_watcher(), self.timeout)
+        self._wait(self.read_watcher(), READ)
 
     def wait_writable(self) -> None:
         """Block this greenlet until the kernel takes more bytes, or the timeout is over."""
         watcher = self._writing
         if watcher is None or not is_of_this_thread(watcher):
             watcher = self._writing = self._new_watcher(WRITE)
-        wait(watcher, self.timeout)
+        self._wait(watcher, WRITE)
+
+    def _wait(self, watcher: Any, events: int) -> None:
+        if not (watcher.active and isinstance(watcher.callback, _GREENLET_SWITCH)):
+            wait(watcher, self.timeout)
+            return
+        # Another greenlet waits on it: two that push to a slow client, or that answer through a
+        # server's one datagram socket. Started again, it would forget the first.
+        extra = self._new_watcher(events)
+        extras = _extra_watchers.setdefault(self, [])
+        extras.append(extra)
+        try:
+            wait(extra, self.timeout)
+        finally:
+            extra.close()
+            extras.remove(extra)
+            if not extras:
+                _extra_watchers.pop(self, None)
 
     def _new_watcher(self, events: int) -> Any:
         check_open(self.fileno())
@@ -263,7 +289,7 @@ class CooperativeSocket(RequestSocket):
     def _close_watchers(self) -> None:
         if self._reading is None and self._writing is None:
             return
-        for watcher in (self._reading, self._writing):
+        for watcher in (self._reading, self._writing, *_extra_watchers.pop(self, ())):
             if watcher is None:
                 continue
             if watcher.active:

@@ -116,17 +116,23 @@ _C_FAMILY: Any = c_socket.__dict__["family"]
 _C_TYPE: Any = c_socket.__dict__["type"]
 
 
-def adopt(request: Any, request_class: type[OriginalSocket]) -> Any:
-    """`request` itself, or a `request_class` in its place if it is a plain standard socket.
+def is_plain(request: Any) -> bool:
+    """Whether `request` is the standard library's socket or gevent's, and no subclass."""
+    return type(request) is OriginalSocket or type(request) is socket.socket
 
-    A plain blocking socket, from an overridden get_request, would block the hub in its handler.
+
+def adopt(request: Any, request_class: type[OriginalSocket]) -> Any:
+    """`request` itself, or a `request_class` in its place if it is a plain socket.
+
+    A plain one, from an overridden get_request, would block the hub in its handler, or be bound to
+    the server's hub where handlers have threads of their own.
     """
-    if type(request) is not OriginalSocket or request_class is OriginalSocket:
+    if type(request) is request_class or not is_plain(request):
         return request
     timeout = request.gettimeout()
     adopted = request_class(fileno=request.detach())
+    os.set_blocking(adopted.fileno(), True)
     if timeout is not None:
-        os.set_blocking(adopted.fileno(), True)
         adopted.settimeout(timeout)
     return adopted
 
