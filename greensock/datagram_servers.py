@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
+from socket import MSG_DONTWAIT
 from typing import Any
 
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.net.request_sockets import c_socket
 from greensock.servers import TCPServer
+
+_recvfrom: Callable[..., tuple[bytes, Any]] = c_socket.recvfrom
 
 # Datagrams per wake-up: 1.8 us each at 8 to 32, 3.3 us each at 1.
 _DATAGRAM_BATCH = 32
@@ -33,10 +38,17 @@ class UDPServer(TCPServer):
         Raises:
             OSError: as the socket's recvfrom().
         """
-        raw = listening.native(self.socket)
-        flags = socket.MSG_DONTWAIT if self._serving is not None else 0
-        data, client_address = raw.recvfrom(self.max_packet_size, flags)
-        return (data, self._reply_socket()), client_address
+        sock = self.socket
+        if self._serving is None:
+            data, client_address = sock.recvfrom(self.max_packet_size)
+        else:
+            # Several a wake-up: the one after the last must not block, whatever the socket says.
+            raw = sock if type(sock) is listening.ListeningSocket else listening.native(sock)
+            data, client_address = _recvfrom(raw, self.max_packet_size, MSG_DONTWAIT)
+        cooperative = self._cooperative
+        if cooperative is None or cooperative[0] is not sock:
+            return (data, self._reply_socket()), client_address
+        return (data, cooperative[1]), client_address
 
     def server_activate(self) -> None:
         """Nothing to do: datagrams need no listening."""

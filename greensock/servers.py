@@ -22,6 +22,7 @@ from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
 from greensock.net import listening
 from greensock.net.listening import AcceptError
+from greensock.net.request_sockets import OriginalSocket
 from greensock.serving import Serving
 from greensock.stats import Counters, Stats
 
@@ -133,6 +134,7 @@ class BaseServer(ClientCare):
         if serving is None:
             self.__is_shut_down.wait()
             return
+        serving.stopping = True
         serving.sleeper.ring_soon()
         if not serving.sleeper.is_current():
             self.__is_shut_down.wait()
@@ -175,7 +177,7 @@ class BaseServer(ClientCare):
         except OSError as error:
             return listening.classify(error)
         self._counters.accepted += 1
-        if listening.is_plain(request):
+        if type(request) is OriginalSocket or type(request) is socket.socket:
             request = listening.adopt(request, self._request_class())
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)

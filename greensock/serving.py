@@ -54,6 +54,10 @@ class Serving:
         self._listener: Any = None
         self._listener_fd = -1
         self._acceptable = False
+        # Whether clients were left without room.
+        self._were_waiting = False
+        #: Whether shutdown() was called.
+        self.stopping = False
         self._back_off = 0.0
         self._timers: list[Any] = []
         self._again = self._new_timer(0)
@@ -104,12 +108,14 @@ class Serving:
     def _work(self) -> None:
         while self._errands:
             self._errands.popleft()()
-        self._take_back()
+        if self.returned or self.lot.forsaken:
+            self._take_back()
         if self._acceptable:
             self._accept()
-            if self.server._stopping:
+            if self.stopping:
                 return
-        self._begin_turns()
+        if self.ready or self._were_waiting:
+            self._begin_turns()
         if self._wants_service:
             self.server.service_actions()
 
@@ -142,8 +148,9 @@ class Serving:
             if not self.ready or not server._has_room() or server._stopping:
                 break
             server._begin_turn(self.ready.popleft())
-        server._note_waiting(bool(self.ready) and not server._has_room())
-        if self.ready and server._has_room():
+        self._were_waiting = bool(self.ready) and not server._has_room()
+        server._note_waiting(self._were_waiting)
+        if self.ready and not self._were_waiting:
             # Those who have more to say go on after the loop has looked at all descriptors.
             self._again.start(self.sleeper.ring)
 
@@ -175,17 +182,17 @@ class Serving:
         server = self.server
         for _ in range(server._accept_batch()):
             error = server._accept_one()
-            if server._stopping or self._listener is None:
+            if self.stopping or self._listener is None or error is AcceptError.NOTHING_WAITS:
                 break
-            if error is AcceptError.NOTHING_WAITS:
-                break
+            if error is None and not self._back_off:
+                continue
             if error is AcceptError.LISTENER_LOST:
                 self.stop_listening()
                 return
             if error is AcceptError.EXHAUSTED:
                 self._pause_listening()
                 return
-            if error is None and self._back_off:
+            if error is None:
                 self._back_off = 0.0
                 _log.info("accepting again")
         if self._listener is not None:

@@ -9,7 +9,6 @@ changes, and the very same descriptor can be handed to a thread or a child that 
 
 from __future__ import annotations
 
-import contextlib
 import socket as _stdlib_socket
 from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_WAITALL
@@ -228,8 +227,10 @@ class CooperativeSocket(RequestSocket):
 
     def sendto(self, data: Any, *args: Any) -> int:
         if len(args) == 1:
-            with contextlib.suppress(BlockingIOError):
+            try:
                 return _sendto(self, data, MSG_DONTWAIT, args[0])
+            except BlockingIOError:
+                pass
         *given, address = args
         return self._send_with(given[0] if given else 0, "sendto", (data,), (address,))
 
