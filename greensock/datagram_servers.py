@@ -85,6 +85,11 @@ class UDPServer(TCPServer):
             self._cooperative[1].close()
             self._cooperative = None
 
+    def _leave_hub(self, hub_ends: bool) -> None:
+        if hub_ends:
+            self._close_cooperative()
+        super()._leave_hub(hub_ends)
+
     def server_close(self) -> None:
         """Close the socket; may be extended."""
         super().server_close()

@@ -54,6 +54,11 @@ def _load_lazy_settings() -> None:
                 getattr(gevent.config, setting)
 
 
+# At import where the process is patched already, for hubs that others make; else when the first
+# server serves: 25 modules that an unpatched process never needs.
+_load_lazy_settings()
+
+
 @contextlib.contextmanager
 def borrowed_hub() -> Iterator[bool]:
     """Hold this thread's hub; at the end destroy it if it was made here and is not the main one's.

@@ -8,7 +8,7 @@ import os
 import select
 from typing import Any
 
-from gevent import get_hub, getcurrent, monkey
+from gevent import get_hub, getcurrent, monkey, sleep
 from gevent._hub_local import get_hub_if_exists
 from gevent.exceptions import BlockingSwitchOutError, InvalidSwitchError
 from greenlet import greenlet
@@ -88,7 +88,8 @@ def wait(watcher: Any, timeout: float | None, or_this: Any = None) -> None:
     watcher.start(current.switch)
     try:
         if timeout is not None:
-            timer = hub.loop.timer(timeout)
+            # libuv's timers count in milliseconds, and warn of less.
+            timer = hub.loop.timer(max(timeout, 0.001))
             timer.start(current.switch, _TIMED_OUT)
         if or_this is not None:
             or_this.start(current.switch, _TIMED_OUT)
@@ -106,6 +107,10 @@ def wait(watcher: Any, timeout: float | None, or_this: Any = None) -> None:
         if timer is not None:
             timer.stop()
             timer.close()
+
+
+#: Block this greenlet for some seconds.
+pause = sleep
 
 
 def wait_readable(fd: int, timeout: float | None) -> bool:

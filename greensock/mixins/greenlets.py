@@ -141,10 +141,10 @@ class GreenletMixIn(_Base):
 
     def _leave_hub(self, hub_ends: bool) -> None:
         pool = self._pool
-        if pool is None or not hub_ends:
-            return
-        if not self.block_on_close:
-            pool.kill()
-        pool.join()
-        pool.close()
-        self._pool = None
+        if pool is not None and hub_ends:
+            if not self.block_on_close:
+                pool.kill()
+            pool.join()
+            pool.close()
+            self._pool = None
+        super()._leave_hub(hub_ends)

@@ -9,9 +9,11 @@ changes, and the very same descriptor can be handed to a thread or a child that 
 
 from __future__ import annotations
 
+import contextlib
 import socket as _stdlib_socket
 from collections.abc import Callable
 from socket import MSG_DONTWAIT, MSG_WAITALL
+from time import monotonic
 from typing import Any
 
 from greenlet import greenlet
@@ -24,6 +26,7 @@ from greensock.hub.waiting import (
     is_of_this_thread,
     loop_of,
     new_watcher,
+    pause,
     wait,
 )
 from greensock.net.request_sockets import RequestSocket, c_socket, recv
@@ -37,6 +40,12 @@ _sendto: Callable[..., int] = c_socket.sendto
 # (ready) descriptor, which takes a turn of the loop. 16 full reads are 1 MiB.
 READS_BEFORE_YIELD = 16
 
+
+# Seconds between tries to send a datagram to a full Unix socket. The kernel calls a socket without
+# a peer writable whatever the receiver's queue is like, so there is nothing to wait for: waiting
+# for it anyway would spin. Arbitrary: the first is short beside a receiver's turn, the last a rare look.
+_FIRST_SEND_DELAY = 0.001
+_LAST_SEND_DELAY = 0.05
 
 # What a waiting greenlet is woken with: a watcher that has one for its callback is taken.
 _GREENLET_SWITCH = type(greenlet().switch)
@@ -241,13 +250,23 @@ class CooperativeSocket(RequestSocket):
 
     def _send_with(self, flags: int, method: str, before: Any, after: Any) -> int:
         call = getattr(c_socket, method)
+        give_up = None if self.timeout is None else monotonic() + self.timeout
+        delay = _FIRST_SEND_DELAY
+        said_ready = False
         while True:
             try:
                 return int(call(self, *before, flags | MSG_DONTWAIT, *after))
             except BlockingIOError:
                 if self.timeout == 0.0 or flags & MSG_DONTWAIT:
                     raise
-            self.wait_writable()
+            if give_up is not None and monotonic() >= give_up:
+                raise TimeoutError("timed out")
+            if said_ready:
+                pause(delay)
+                delay = min(2 * delay, _LAST_SEND_DELAY)
+            else:
+                self.wait_writable()
+                said_ready = True
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send `file` from `offset` on, `count` bytes or (None) all of it; return the bytes sent.
@@ -291,12 +310,16 @@ class CooperativeSocket(RequestSocket):
         if self._reading is None and self._writing is None:
             return
         for watcher in (self._reading, self._writing, *_extra_watchers.pop(self, ())):
-            if watcher is None:
-                continue
-            if watcher.active:
-                # A greenlet waits there: it goes on, and its next call finds the socket closed.
-                wake, args = watcher.callback, watcher.args
-                watcher.stop()
-                loop_of(watcher).run_callback_threadsafe(wake, *args)
-            watcher.close()
+            if watcher is not None:
+                # Where the hub has ended, so has the watcher, and says so in its loop's own way.
+                with contextlib.suppress(ValueError, TypeError, AttributeError):
+                    self._close_watcher(watcher)
         self._reading = self._writing = None
+
+    def _close_watcher(self, watcher: Any) -> None:
+        if watcher.active:
+            # A greenlet waits there: it goes on, and its next call finds the socket closed.
+            wake, args = watcher.callback, watcher.args
+            watcher.stop()
+            loop_of(watcher).run_callback_threadsafe(wake, *args)
+        watcher.close()
