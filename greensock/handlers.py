@@ -162,8 +162,14 @@ class KeepAliveRequestHandler(StreamRequestHandler):
 
     def handle(self) -> None:
         """Handle requests one after the other until `close_connection` or the stream's end."""
-        while not self.close_connection and self.rfile.peek(1):
+        while not self.close_connection and self._is_more_to_come():
             self.handle_one_request()
+
+    def _is_more_to_come(self) -> bool:
+        """Wait for the next byte; False at the end of the stream."""
+        if hasattr(self.rfile, "peek"):
+            return bool(self.rfile.peek(1))
+        return bool(self.connection.recv(1, socket.MSG_PEEK))
 
     def handle_one_request(self) -> None:
         """Read one request and answer it.
@@ -262,7 +268,7 @@ def reads_through_request(handler: Any) -> bool:
     A reader of the handler's own making might hold bytes where nobody else sees them: such a
     client must not be parked.
     """
-    return type(getattr(handler, "rfile", None)) is SocketReader
+    return type(getattr(handler, "rfile", None)) in (SocketReader, socket.SocketIO)
 
 
 def hand_over(handler: Any) -> bool:

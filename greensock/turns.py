@@ -96,6 +96,8 @@ def run_turn(server: Any, client: Client) -> Outcome:
         if handler is None:
             return END
     request = client.request
+    if not handler.rbufsize:
+        return _run_unbuffered_turn(client)
     for _ in _REQUESTS:
         if not request.unread:
             try:
@@ -118,6 +120,28 @@ def run_turn(server: Any, client: Client) -> Outcome:
     return PARK
 
 
+def _run_unbuffered_turn(client: Client) -> Outcome:
+    """Run one turn of a handler with `rbufsize = 0`: nothing is read but by itself.
+
+    Such handlers pass the descriptor on, to a subprocess say, which must find what they left.
+    """
+    handler, request = client.handler, client.request
+    for _ in _REQUESTS:
+        if request._closed:
+            return END
+        first = request.peek_now()
+        if not first:
+            break
+        handler.handle_one_request()
+        if handler.close_connection:
+            return END
+    else:
+        return GO_ON
+    if handler.wbufsize:
+        handler.wfile.flush()
+    return PARK if first is None else END
+
+
 def run_lingering_turn(server: Any, client: Client, linger: float, crowd: Crowd | None) -> Outcome:
     """Run one turn where a thread or child blocks for it, with a blocking request.
 
@@ -138,6 +162,8 @@ def run_lingering_turn(server: Any, client: Client, linger: float, crowd: Crowd 
         handler.handle()
         return END
     request = client.request
+    if not handler.rbufsize:
+        return _run_unbuffered_turn(client)
     keep_until = monotonic() + linger
     while True:
         if not request.unread:

@@ -268,12 +268,18 @@ class Lot:
         return True
 
     def suspend(self) -> list[Client]:
-        """Drop every watcher, because this hub serves no longer; return the clients."""
+        """Let go of every client, because this hub serves no longer; return them."""
         clients = list(self.clients.values())
         for client in clients:
             if client.silence is not None:
                 client.silence.discard(client)
-            self._drop_watcher(client)
+            if client.state is PARKED:
+                self._drop_watcher(client)
+            else:
+                # Its handler may be waiting on that very watcher, for the rest of a request.
+                watcher, client.watcher = client.watcher, None
+                if watcher is not None and watcher.callback is client:
+                    watcher.stop()
             client.lot = None
             client.request.close_gate = None
         for silence in self._silences.values():

@@ -43,7 +43,8 @@ READS_BEFORE_YIELD = 16
 
 # Seconds between tries to send a datagram to a full Unix socket. The kernel calls a socket without
 # a peer writable whatever the receiver's queue is like, so there is nothing to wait for: waiting
-# for it anyway would spin. Arbitrary: the first is short beside a receiver's turn, the last a rare look.
+# for it anyway would spin. Arbitrary: the first is short beside a receiver's turn, the last a rare
+# look.
 _FIRST_SEND_DELAY = 0.001
 _LAST_SEND_DELAY = 0.05
 
