@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,9 +11,26 @@ from typing import Any
 from .separate_process import STUCK
 
 
-def connect(address: Any) -> socket.socket:
+class Client(socket.socket):
+    """A client's socket.
+
+    Closing it says so to the server even where a child of a test's own process holds it as well.
+    """
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+        super().close()
+
+    def reset(self) -> None:
+        """Close so that the server sees an error, not an end."""
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        super().close()
+
+
+def connect(address: Any) -> Client:
     """A client of the server at `address`: a path for Unix sockets, else host and port."""
-    client = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+    client = Client(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
     client.settimeout(STUCK)
     try:
         client.connect(address)
@@ -54,7 +72,7 @@ def answer_of(address: Any, line: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def clients(address: Any, count: int) -> Iterator[list[socket.socket]]:
+def clients(address: Any, count: int) -> Iterator[list[Client]]:
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(connect(address)) for _ in range(count)]
 
@@ -65,6 +83,19 @@ def eventually(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.002)
+
+
+def exchange(client: socket.socket, question: bytes, answer: bytes) -> None:
+    client.sendall(question)
+    received = b""
+    while not received.endswith(answer):
+        part = client.recv(4096)
+        assert part, received
+        received += part
+
+
+def wait_until_parked(server: Any, count: int) -> None:
+    eventually(lambda: server.stats().parked == count == server.stats().open)
 
 
 def descriptors() -> dict[int, str]:

@@ -95,7 +95,7 @@ class Templates:
 
 def _prepare(mode: str) -> None:
     if mode == PATCHED_LATE:
-        import greensock  # noqa: F401
+        import greensock
     if mode == NATIVE_THREADS:
         from gevent import monkey
 

@@ -43,3 +43,16 @@ class DeferredEcho(ClassicEcho):
     """Not started before its client's first byte."""
 
     defer_until_data = True
+
+
+class Holding(Echo):
+    """Tells that it has begun, and is busy until its client sends more."""
+
+    def handle_one_request(self) -> None:
+        self.rfile.readline()
+        self.wfile.write(b"begun\n")
+        self.wfile.write(self.rfile.readline())
+
+
+#: By name, as scenarios in other processes are told.
+HANDLERS = {each.__name__: each for each in (Echo, ClassicEcho)}

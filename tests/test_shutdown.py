@@ -17,6 +17,7 @@ import gevent.socket
 import pytest
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
+
 from greensock import BaseServer, TCPServer
 from greensock.testing import running
 
@@ -352,3 +353,31 @@ def stop_with_clients(mixin: str) -> None:
 @pytest.mark.parametrize("mixin", CONCURRENT)
 def test_server_closes_with_clients_parked_and_ready(alone, mode: str, mixin: str) -> None:
     alone(mode, stop_with_clients, mixin)
+
+
+class InTwoParts(Echo):
+    """Waits amid its request."""
+
+    def handle_one_request(self) -> None:
+        self.wfile.write(self.rfile.read(1))
+        self.wfile.write(self.rfile.readline())
+
+
+def stop_amid_request(mixin: str) -> None:
+    server = make_server(mixin, InTwoParts)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with connect(server.server_address) as client:
+        client.sendall(b"h")
+        assert client.recv(1) == b"h"
+        server.shutdown()
+        client.sendall(b"ello\n")
+        assert receive_line(client) == b"ello\n"
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("mode", [UNPATCHED, PATCHED, LIBUV, PATCHED_LIBUV])
+@pytest.mark.parametrize("mixin", CONCURRENT)
+def test_handler_amid_a_request_is_not_stranded_by_shutdown(alone, mode: str, mixin: str) -> None:
+    alone(mode, stop_amid_request, mixin)

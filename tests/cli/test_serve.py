@@ -1,0 +1,149 @@
+"""`greensock serve`, as a program."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from greensock import ForkingMixIn, GreenletMixIn, ThreadingMixIn
+from greensock.cli.serve import make_server
+from greensock.cli.usage import UsageError
+from greensock.examples import Echo
+from greensock.net import addresses
+
+from ..clients import ask, connect, receive_line
+from ..separate_process import REPOSITORY, STUCK
+from ..server_kinds import MIXINS
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "greensock", "serve", *arguments]
+
+
+@contextlib.contextmanager
+def serve(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server in a process of its own; yields the line that it announces itself with."""
+    with subprocess.Popen(
+        command(*arguments), stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.terminate()
+            assert process.wait(STUCK) == 0
+            assert process.stdout.read() == ""
+
+
+def address_of(line: str) -> tuple[str, int]:
+    address = addresses.parse(line.removeprefix("listening on "))
+    return address.host, address.port
+
+
+@pytest.mark.parametrize("mixin", MIXINS)
+def test_handler_is_served_under_a_mixin(mixin: str) -> None:
+    with serve("greensock.examples:Echo", "--mixin", mixin, "--bind", "127.0.0.1:0") as (line, _):
+        assert line.startswith("listening on tcp://127.0.0.1:")
+        with connect(address_of(line)) as client:
+            assert ask(client, b"x\n") == b"x\n"
+            # Ended by SIGTERM with a client parked.
+
+
+@pytest.mark.parametrize("mixin", ["greenlet", "threading", "forking"])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_while_a_client_is_served(mixin: str, how: signal.Signals) -> None:
+    arguments = ("greensock.examples:ClassicEcho", "--mixin", mixin, "--bind", "tcp://[::1]:0")
+    with serve(*arguments) as (line, process):
+        host, port = address_of(line)
+        with socket.create_connection((host, port)) as client:
+            client.sendall(b"x\n")
+            assert client.recv(2) == b"x\n"
+            process.send_signal(how)
+            if mixin == "threading":
+                # The end of a program waits for its threads.
+                client.close()
+            assert process.wait(STUCK) == 0
+
+
+def test_datagrams_are_served() -> None:
+    with serve("greensock.examples:Upper", "--bind", "udp://127.0.0.1:0") as (line, _):
+        assert line.startswith("listening on udp://127.0.0.1:")
+        with socket.socket(type=socket.SOCK_DGRAM) as client:
+            client.settimeout(STUCK)
+            client.sendto(b"hello", address_of(line))
+            assert client.recv(100) == b"HELLO"
+
+
+def test_unix_socket_is_served_and_removed(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as stale:
+        # What a server that was killed leaves behind.
+        stale.bind(path)
+    with serve("greensock.examples:Echo", "--bind", f"unix:{path}") as (line, _):
+        assert line == f"listening on unix:{path}"
+        with connect(path) as client:
+            assert ask(client, b"x\n") == b"x\n"
+    assert not os.path.exists(path)
+
+
+def test_server_class_in_a_file_is_served(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "import greensock\n"
+        "class Own(greensock.TCPServer):\n"
+        "    greeting = b'hello'\n"
+        "    class RequestHandlerClass(greensock.StreamRequestHandler):\n"
+        "        def handle(self):\n"
+        "            self.wfile.write(self.server.greeting + b'\\n')\n"
+    )
+    arguments = (f"{file}:Own", "--bind", "127.0.0.1:0", "--set", "greeting=b'good day'")
+    with serve(*arguments) as (line, _), connect(address_of(line)) as client:
+        assert receive_line(client) in (b"good day\n", b"b'good day'\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["greensock.examples:Nobody"], "Nobody"),
+        (["no_such_module:Echo"], "no_such_module"),
+        (["greensock.examples"], "greensock.examples"),
+        (["greensock.examples:Echo", "--bind", "nowhere"], "--bind: address must be host:port"),
+        (
+            ["greensock.examples:Echo", "--bind", "192.0.2.1:1"],
+            "cannot listen on tcp://192.0.2.1:1",
+        ),
+        (["greensock.examples:Echo", "--set", "no_such=1"], "has no attribute no_such"),
+        (["greensock.examples:Echo", "--mixin", "fibers"], "fibers"),
+    ],
+)
+def test_mistake_gets_one_line_and_status_2(arguments: list[str], message: str) -> None:
+    done = subprocess.run(
+        command(*arguments), capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_settings_become_attributes_and_mixins_come_first() -> None:
+    address = addresses.parse("127.0.0.1:0")
+    for mixin in (GreenletMixIn, ThreadingMixIn, ForkingMixIn):
+        with make_server(Echo, mixin, address, {"block_on_close": False}) as server:
+            assert isinstance(server, mixin)
+            assert server.block_on_close is False
+            assert server.allow_reuse_address is True
+
+
+def test_address_in_use_is_a_mistake_of_the_user() -> None:
+    address = addresses.parse("127.0.0.1:0")
+    with make_server(Echo, None, address, {}) as server:
+        taken = addresses.parse(f"127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(UsageError, match=r"cannot listen on tcp://127\.0\.0\.1"):
+            make_server(Echo, None, taken, {})

@@ -1,0 +1,123 @@
+"""Parked clients when a server stops, and thousands of them while it serves."""
+
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from greensock.testing import running
+
+from .clients import (
+    answer_of,
+    ask,
+    clients,
+    connect,
+    eventually,
+    exchange,
+    receive_all,
+    receive_line,
+    wait_until_parked,
+)
+from .separate_process import HERE, LIBUV, NATIVE_THREADS, PATCHED, PATCHED_LIBUV, UNPATCHED
+from .server_kinds import FORKING, GREENLET, MIXINS, NONE, THREADING, Echo, Holding, make_server
+
+pytest_plugins = ["tests.alone"]
+
+everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, NATIVE_THREADS, LIBUV, PATCHED_LIBUV])
+in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
+under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
+# Where the handler object is the one that the program sees.
+without_children = pytest.mark.parametrize("mixin", [NONE, GREENLET, THREADING])
+
+
+def serve_again(mixin: str) -> None:
+    server = make_server(mixin, Echo, linger=0.001)
+    silent = connect(server.server_address)
+    client = connect(server.server_address)
+    for number in range(3):
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        line = b"%d\n" % number
+        exchange(client, line, line)
+        wait_until_parked(server, 2)
+        server.shutdown()
+        thread.join()
+        assert server.stats().parked == 2
+    client.sendall(b"while nobody serves\n")
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    assert receive_line(client) == b"while nobody serves\n"
+    assert ask(silent, b"at last\n") == b"at last\n"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert receive_all(client) == b""
+    assert receive_all(silent) == b""
+    client.close()
+    silent.close()
+
+
+@everywhere
+@under_every_mixin
+def test_parked_clients_outlive_shutdown(alone, mode: str, mixin: str) -> None:
+    alone(mode, serve_again, mixin)
+
+
+def stop_amid_return(mixin: str) -> None:
+    """A turn ends elsewhere while the serving greenlet is in a hook that stops the server."""
+
+    stop = threading.Event()
+
+    def service_actions(self: Any) -> None:
+        if stop.is_set():
+            busy = self._threads if mixin == THREADING else self.active_children
+            eventually(lambda: not busy or children_are_gone(self))
+            self.shutdown()
+
+    server = make_server(mixin, Holding, linger=0, service_actions=service_actions)
+    client = connect(server.server_address)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    assert ask(client, b"x\n") == b"begun\n"
+    stop.set()
+    client.sendall(b"y\n")
+    thread.join()
+    assert receive_line(client) == b"y\n"
+    stop.clear()
+    with running(server), client:
+        assert ask(client, b"x\n") == b"begun\n"
+        assert ask(client, b"y\n") == b"y\n"
+
+
+def children_are_gone(server: Any) -> bool:
+    return all(
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        for pid in server.active_children or ()
+    )
+
+
+@pytest.mark.parametrize("mode", [HERE, UNPATCHED, LIBUV])
+@pytest.mark.parametrize("mixin", [THREADING, FORKING])
+def test_turn_that_ends_as_the_server_stops_is_not_lost(alone, mode: str, mixin: str) -> None:
+    alone(mode, stop_amid_return, mixin)
+
+
+def hold_idle_clients(mixin: str, count: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, hard), hard))
+    server = make_server(mixin, Echo, linger=0.001)
+    with running(server) as address, connect(address) as first:
+        assert ask(first, b"first\n") == b"first\n"
+        with clients(address, count - 1):
+            wait_until_parked(server, count)
+            assert answer_of(address, b"one more\n") == b"one more\n"
+            assert ask(first, b"first again\n") == b"first again\n"
+
+
+@pytest.mark.parametrize("mode", [UNPATCHED])
+@under_every_mixin
+def test_thousands_of_idle_clients_keep_nobody_waiting(alone, mode: str, mixin: str) -> None:
+    alone(mode, hold_idle_clients, mixin, 5_000)
