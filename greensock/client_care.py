@@ -36,7 +36,10 @@ class ClientCare:
         clients, self._suspended = self._suspended, []
         for client in clients:
             serving.lot.admit(client)
-            if client.state is PARKED:
+            if client.state is PARKED and client.request.unread:
+                client.state = BUSY
+                serving.lot.make_ready(client)
+            elif client.state is PARKED:
                 serving.lot.park(client)
 
     def _suspend(self, serving: Serving) -> None:

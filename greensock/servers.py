@@ -74,6 +74,7 @@ class BaseServer(ClientCare):
         self.RequestHandlerClass = RequestHandlerClass
         self.__is_shut_down = Latch(is_set=True)
         self.__shutdown_request = False
+        self.__serving_greenlet: Any = None
         self._pid = os.getpid()
         ClientCare.__init__(self)
         self._counters = Counters()
@@ -95,6 +96,8 @@ class BaseServer(ClientCare):
         Differs from socketserver: stops within milliseconds of `shutdown()`, whatever
         `poll_interval` is; and other greenlets of the thread run meanwhile.
         """
+        # First: a signal handler may call shutdown() before there is a loop to stop.
+        self.__serving_greenlet = lifetime.current_greenlet()
         self.__is_shut_down.clear()
         with lifetime.borrowed_hub() as ends_with_us:
             try:
@@ -131,12 +134,10 @@ class BaseServer(ClientCare):
             return
         self.__shutdown_request = True
         serving = self._serving
-        if serving is None:
-            self.__is_shut_down.wait()
-            return
-        serving.stopping = True
-        serving.sleeper.ring_soon()
-        if not serving.sleeper.is_current():
+        if serving is not None:
+            serving.stopping = True
+            serving.sleeper.ring_soon()
+        if lifetime.current_greenlet() is not self.__serving_greenlet:
             self.__is_shut_down.wait()
 
     def service_actions(self) -> None:

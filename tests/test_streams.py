@@ -107,7 +107,7 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 
 def both_refuse(file: Any, found: Any, expected: Any) -> bool:
-    """Whether both fail on a closed file, which could not have done it anyway: it may say either."""
+    """Whether both fail on a closed file, which could not have done it anyway."""
     return file.closed and found in ERRORS and expected in ERRORS
 
 

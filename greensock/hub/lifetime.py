@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gevent
-from gevent import get_hub, monkey
+from gevent import get_hub, getcurrent, monkey
 from gevent._hub_local import get_hub_if_exists
 
 # gevent 26.9 imports what these settings name lazily, under the import lock: two threads of a
@@ -26,6 +26,10 @@ _lock = _thread.allocate_lock()
 
 # Seconds between looks for a signal where only Python code would notice it (see below).
 _SIGNAL_CHECK_INTERVAL = 0.2
+
+
+#: The greenlet that calls this.
+current_greenlet = getcurrent
 
 
 def has_hub() -> bool:

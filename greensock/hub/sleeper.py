@@ -27,10 +27,6 @@ class Sleeper:
         self._ring_scheduled = False
         self._waker = Waker(self.ring)
 
-    def is_current(self) -> bool:
-        """Whether the caller is the greenlet that sleeps here."""
-        return getcurrent() is self._greenlet
-
     def in_this_thread(self) -> bool:
         """Whether the caller runs in the thread of the sleeping greenlet."""
         return get_hub_if_exists() is self._hub

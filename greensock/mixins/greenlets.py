@@ -100,11 +100,7 @@ class GreenletMixIn(_Base):
             except (SystemExit, GreenletExit):
                 pass  # what would end a thread ends this greenlet's job only
             return False
-        outcome = turns.serve_turn_of_many(self, job)
-        if outcome is turns.PARK:
-            self._park(job)
-            return False
-        return outcome is turns.GO_ON
+        return self._goes_on(job, turns.serve_turn_of_many(self, job))
 
     def _run_overridden_turn(self, job: Client | tuple[Any, Any]) -> bool:
         """As `_run_turn`, through the program's own process_request_greenlet."""
@@ -118,11 +114,9 @@ class GreenletMixIn(_Base):
             self._call_overridden(job.request, job.address)
         finally:
             del self._turns_at_work[id(job.request)]
-        if turn.outcome is turns.PARK:
-            self._park(job)
-        elif turn.outcome is turns.END:
+        if turn.outcome is turns.END:
             self._release(job)
-        return turn.outcome is turns.GO_ON
+        return self._goes_on(job, turn.outcome)
 
     def _call_overridden(self, request: Any, client_address: Any) -> None:
         try:
@@ -132,12 +126,18 @@ class GreenletMixIn(_Base):
         except Exception:  # noqa: BLE001 - the program's hook failed; its server goes on
             self.handle_error(request, client_address)
 
-    def _park(self, client: Client) -> None:
+    def _goes_on(self, client: Client, outcome: turns.Outcome) -> bool:
+        """Park the client if that is the outcome; say whether it wants another turn at once."""
         serving = self._serving
+        if outcome is turns.END:
+            return False
         if serving is None:
+            # The next run of serve_forever goes on with it, or server_close() ends it.
             client.state = PARKED
-        else:
+            return False
+        if outcome is turns.PARK:
             serving.lot.park(client)
+        return outcome is turns.GO_ON
 
     def _leave_hub(self, hub_ends: bool) -> None:
         pool = self._pool

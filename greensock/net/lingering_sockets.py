@@ -49,7 +49,9 @@ class LingeringSocket(RequestSocket):
         poller.register(self.fileno(), select.POLLIN)
         if crowd is not None:
             poller.register(crowd.fileno(), select.POLLIN)
-        poller.poll(round(seconds * 1000))
+        # With a timeout of the handler's, `recv` would wait for it whatever its flags say.
+        if self.fileno() not in dict(poller.poll(round(seconds * 1000))):
+            return None
         try:
             return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
         except (BlockingIOError, TimeoutError):
