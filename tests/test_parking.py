@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any, ClassVar
 
+import gevent
 import pytest
 
 from greensock.testing import running
@@ -17,6 +18,7 @@ from .clients import (
     ask,
     clients,
     connect,
+    descriptors,
     eventually,
     exchange,
     receive_all,
@@ -326,3 +328,17 @@ def close_from_greenlet(mixin: str) -> None:
 @without_children
 def test_handler_may_close_another_parked_client(alone, mode: str, mixin: str) -> None:
     alone(mode, close_from_greenlet, mixin)
+
+
+def test_a_parked_client_has_one_descriptor_and_no_greenlet() -> None:
+    server = make_server(GREENLET, Echo)
+    with running(server) as address, connect(address) as warm:
+        assert ask(warm, b"x\n") == b"x\n"
+        before = len(descriptors())
+        with clients(address, 10) as each:
+            for client in each:
+                assert ask(client, b"x\n") == b"x\n"
+            wait_until_parked(server, 11)
+            assert len(descriptors()) == before + 20
+            assert server._pool.busy == 0
+    gevent.sleep(0)

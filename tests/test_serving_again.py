@@ -20,7 +20,18 @@ from .clients import (
     wait_until_parked,
 )
 from .separate_process import HERE, LIBUV, NATIVE_THREADS, PATCHED, PATCHED_LIBUV, UNPATCHED
-from .server_kinds import FORKING, GREENLET, MIXINS, NONE, THREADING, Echo, Holding, make_server
+from .server_kinds import (
+    CONCURRENT,
+    FORKING,
+    GREENLET,
+    MIXINS,
+    NONE,
+    THREADING,
+    ClassicEcho,
+    Echo,
+    Holding,
+    make_server,
+)
 
 pytest_plugins = ["tests.alone"]
 
@@ -121,3 +132,13 @@ def hold_idle_clients(mixin: str, count: int) -> None:
 @under_every_mixin
 def test_thousands_of_idle_clients_keep_nobody_waiting(alone, mode: str, mixin: str) -> None:
     alone(mode, hold_idle_clients, mixin, 5_000)
+
+
+@pytest.mark.parametrize("mixin", CONCURRENT)
+def test_clients_of_a_classic_handler_are_held_side_by_side(mixin: str) -> None:
+    """Each keeps its greenlet, thread or child for as long as it is there."""
+    with running(make_server(mixin, ClassicEcho)) as address, clients(address, 20) as each:
+        for client in each:
+            assert ask(client, b"1\n") == b"1\n"
+        assert answer_of(address, b"one more\n") == b"one more\n"
+        assert ask(each[0], b"2\n") == b"2\n"

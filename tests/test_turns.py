@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-import gevent
 import pytest
 
 from greensock import StreamRequestHandler
@@ -19,7 +18,6 @@ from .clients import (
     ask,
     clients,
     connect,
-    descriptors,
     eventually,
     exchange,
     receive_all,
@@ -391,17 +389,3 @@ def test_request_taken_from_the_server_is_not_closed_by_it() -> None:
         with socket.socket(fileno=taken[0]) as own:
             own.sendall(b"mine now\n")
             assert receive_line(client) == b"mine now\n"
-
-
-def test_a_parked_client_has_one_descriptor_and_no_greenlet() -> None:
-    server = make_server(GREENLET, Echo)
-    with running(server) as address, connect(address) as warm:
-        assert ask(warm, b"x\n") == b"x\n"
-        before = len(descriptors())
-        with clients(address, 10) as each:
-            for client in each:
-                assert ask(client, b"x\n") == b"x\n"
-            wait_until_parked(server, 11)
-            assert len(descriptors()) == before + 20
-            assert server._pool.busy == 0
-    gevent.sleep(0)

@@ -121,7 +121,7 @@ def test_child_of_another_native_thread_may_use_gevent(alone, mode: str) -> None
 def reset_hub_beside_waiting_greenlets() -> None:
     reader, writer = gevent.socket.socketpair()
     received = gevent.spawn(reader.recv, 1)
-    gevent.sleep(0)
+    gevent.sleep(0.01)  # until the kernel has been told to watch
     assert status_of(fork_and(use_everything)) == 7
     writer.sendall(b"!")
     assert received.get() == b"!"

@@ -43,17 +43,17 @@ def test_two_threads_may_make_their_first_hubs_at_once_when_patched() -> None:
         from gevent import get_hub
         start = monkey.get_original("_thread", "start_new_thread")
         allocate = monkey.get_original("_thread", "allocate_lock")
-        begin, ended = allocate(), [allocate(), allocate()]
-        begin.acquire()
+        ended = [allocate(), allocate()]
+        ready = []
         def make_hub(lock):
-            with begin:
+            ready.append(1)
+            while len(ready) < 2:
                 pass
             get_hub()
             lock.release()
         for lock in ended:
             lock.acquire()
             start(make_hub, (lock,))
-        begin.release()
         for lock in ended:
             lock.acquire()
         print("both")
