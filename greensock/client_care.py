@@ -30,6 +30,8 @@ class ClientCare:
         self._handler_shape = HandlerShape(self.RequestHandlerClass)
         #: Clients left over from a run of serve_forever that has ended.
         self._suspended: list[Client] = []
+        #: Whether server_close() was called: then nobody is parked any more.
+        self._is_closed = False
 
     def _resume(self, serving: Serving) -> None:
         """Take back the clients that an earlier run of `serve_forever` left."""
@@ -117,9 +119,11 @@ class ClientCare:
 
     def _close_clients(self) -> None:
         """Close every client that is parked, through its handler's finish()."""
+        self._is_closed = True
         if self._serving is None:
             clients, self._suspended = self._suspended, []
         else:
+            self._serving.take_back()
             clients = list(self._serving.lot.clients.values())
         for client in clients:
             if client.state is PARKED:

@@ -111,6 +111,7 @@ class BaseServer(ClientCare):
         if self.__shutdown_request:
             return
         self._handler_shape = HandlerShape(self.RequestHandlerClass)
+        self._is_closed = False
         serving = self._serving = Serving(self, poll_interval)
         try:
             self._prepare_listener()

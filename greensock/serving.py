@@ -109,7 +109,7 @@ class Serving:
         while self._errands:
             self._errands.popleft()()
         if self.returned or self.lot.forsaken:
-            self._take_back()
+            self.take_back()
         if self._acceptable:
             self._accept()
             if self.stopping:
@@ -119,7 +119,8 @@ class Serving:
         if self._wants_service:
             self.server.service_actions()
 
-    def _take_back(self) -> None:
+    def take_back(self) -> None:
+        """Settle the turns that ended in other threads."""
         while self.returned:
             client, outcome = self.returned.popleft()
             self.settle(client, outcome)
@@ -135,7 +136,9 @@ class Serving:
 
     def settle(self, client: Client, outcome: Outcome) -> None:
         """Do what the end of a turn asks for."""
-        if outcome is Outcome.PARK:
+        if outcome is Outcome.PARK and self.server._is_closed:
+            self.server._close_client(client)
+        elif outcome is Outcome.PARK:
             self.lot.park(client)
         elif outcome is Outcome.GO_ON:
             self.ready.append(client)

@@ -135,7 +135,9 @@ class GreenletMixIn(_Base):
             # The next run of serve_forever goes on with it, or server_close() ends it.
             client.state = PARKED
             return False
-        if outcome is turns.PARK:
+        if outcome is turns.PARK and self._is_closed:
+            self._close_client(client)
+        elif outcome is turns.PARK:
             serving.lot.park(client)
         return outcome is turns.GO_ON
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 # One short trial: what is asserted is that it works, never how fast.
-SHORT = ["--pin", "none", "--run-time", "1s", "--warmup", "200ms", "--users", "8", "--rate", "200"]
+SHORT = ["--pin", "none", "--run-time", "2s", "--warmup", "200ms", "--users", "8", "--rate", "200"]
 ONE_ROUND = [*SHORT, "--rounds", "1"]
 
 

@@ -8,9 +8,9 @@ from greensock.compare.contenders import PEERS
 from greensock.compare.scenarios import SCENARIOS
 from tests.compare.conftest import Command
 
-SHORT = ["--pin", "none", "--run-time", "1s", "--warmup", "200ms", "--rounds", "1"]
+SHORT = ["--pin", "none", "--run-time", "2s", "--warmup", "200ms", "--rounds", "1"]
 ASIDE = ["--only-summary", "--json", "result.json", "--users", "4", "--timeout", "5s"]
-AT_ONCE = 5  # nothing here is a measurement, so they may share the CPUs
+AT_ONCE = 3  # nothing here is a measurement, so they may share the CPUs
 
 
 def run_all(commands):
