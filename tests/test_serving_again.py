@@ -82,8 +82,10 @@ def stop_amid_return(mixin: str) -> None:
 
     def service_actions(self: Any) -> None:
         if stop.is_set():
-            busy = self._threads if mixin == THREADING else self.active_children
-            eventually(lambda: not busy or children_are_gone(self))
+            if mixin == THREADING:
+                eventually(lambda: not self._threads)
+            else:
+                eventually(lambda: children_are_gone(self))
             self.shutdown()
 
     server = make_server(mixin, Holding, linger=0, service_actions=service_actions)

@@ -201,8 +201,9 @@ class ThreadingMixIn(_Base):
         finally:
             if self._turns_at_work is not None:
                 self._turns_at_work.pop(id(client.request), None)
-            self._threads.discard(threading.current_thread())
+            # In this order: server_close() waits for the threads, and then closes who was parked.
             self._give_back(client, turn.outcome)
+            self._threads.discard(threading.current_thread())
 
     def _give_back(self, client: Client, outcome: Outcome) -> None:
         serving = self._serving
