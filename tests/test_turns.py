@@ -160,7 +160,7 @@ def flood(mixin: str, lines: int) -> None:
 @in_each_process
 @under_every_mixin
 def test_client_who_floods_does_not_starve_others(alone, mode: str, mixin: str) -> None:
-    alone(mode, flood, mixin, 50_000 if mixin in (NONE, GREENLET) else 20_000)
+    alone(mode, flood, mixin, 200_000)
 
 
 class DoesNotRead(Echo):
