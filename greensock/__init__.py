@@ -3,19 +3,23 @@
 The names of CPython's `socketserver`, and beside them:
 
 - `GreenletMixIn`, and the four servers with it: each turn of a client in a greenlet;
-- `KeepAliveRequestHandler`: a handler whose idle clients are parked, under any mixin.
+- `KeepAliveRequestHandler`: a handler whose idle clients are parked, under any mixin;
+- `patch_socketserver`, `unpatch_socketserver`: programs that import `socketserver`, unchanged.
 
 `greensock.examples` has handlers to try, `greensock.testing` what tests need, `greensock.loadtest`
 users for locust (which alone imports locust).
 """
 
+from greensock.base_server import BaseServer
 from greensock.datagram_servers import UDPServer, UnixDatagramServer
+from greensock.draining import Cut, Drained
 from greensock.handlers import (
     BaseRequestHandler,
     DatagramRequestHandler,
     KeepAliveRequestHandler,
     StreamRequestHandler,
 )
+from greensock.line_limits import LineTooLong
 from greensock.mixins.combinations import (
     ForkingTCPServer,
     ForkingUDPServer,
@@ -33,15 +37,18 @@ from greensock.mixins.combinations import (
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
-from greensock.servers import BaseServer, TCPServer, UnixStreamServer
+from greensock.patch import patch_socketserver, unpatch_socketserver
 from greensock.stats import Stats
+from greensock.stream_servers import TCPServer, UnixStreamServer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BaseRequestHandler",
     "BaseServer",
+    "Cut",
     "DatagramRequestHandler",
+    "Drained",
     "ForkingMixIn",
     "ForkingTCPServer",
     "ForkingUDPServer",
@@ -53,6 +60,7 @@ __all__ = [
     "GreenletUnixDatagramServer",
     "GreenletUnixStreamServer",
     "KeepAliveRequestHandler",
+    "LineTooLong",
     "Stats",
     "StreamRequestHandler",
     "TCPServer",
@@ -64,4 +72,6 @@ __all__ = [
     "UDPServer",
     "UnixDatagramServer",
     "UnixStreamServer",
+    "patch_socketserver",
+    "unpatch_socketserver",
 ]

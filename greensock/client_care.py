@@ -2,41 +2,84 @@
 
 from __future__ import annotations
 
-import socket
+import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from greensock import turns
-from greensock.handlers import HandlerShape
-from greensock.hub.lot import BUSY, ENDING, PARKED, Client
+from greensock import tls_renewals, turns, whereabouts, whole_requests
+from greensock.client_hooks import ClientHooks
+from greensock.draining import AtWork, Drain, hang_up
+from greensock.handler_shape import HandlerShape
+from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client
 from greensock.hub.waking import Latch
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.request_sockets import OriginalSocket, is_request_socket
+from greensock.net.listening import AcceptError
+from greensock.net.request_sockets import SMALL_READ_SIZE, OriginalSocket, is_request_socket
 from greensock.serving import Serving
+from greensock.stats import Counters
+
+if TYPE_CHECKING:
+    from greensock.tls_serving import TlsServing
+
+_log = logging.getLogger("greensock.serve")
 
 
-class ClientCare:
+class ClientCare(ClientHooks):
     """The part of BaseServer that looks after parked clients. For BaseServer and the mixins only.
 
     Here turns run one after the other in the serving greenlet.
     """
 
     RequestHandlerClass: Any
+    #: What turns run in, of which the system may have none left.
+    _workers = ""
+    _counters: Counters
+    if TYPE_CHECKING:
+        get_request: Callable[[], tuple[Any, Any]]
+        handle_error: Callable[[Any, Any], None]
+        shutdown_request: Callable[[Any], None]
+
+    #: The drain that goes on, if any.
+    _drain: Drain | None = None
+
+    #: Whether handlers run elsewhere than in process_request, which then is soon over.
+    _hands_over = False
+    #: Whether what a turn has received and not read is there for the next.
+    _shares_unread = True
 
     def __init__(self) -> None:
         self._serving: Serving | None = None
         self._handler_shape = HandlerShape(self.RequestHandlerClass)
+        #: What serves over TLS; None: clients are served as they come.
+        self._tls: TlsServing | None = None
+        #: TLS sessions that wait to say their last word, if there ever was one.
+        self._farewells: Any = None
+        self._turn = turns.run_plain_turn
+        #: Bytes of a turn's first read: few, until a client has said more at once.
+        self._first_read = SMALL_READ_SIZE
+        self._lingering_turn = turns.run_lingering_turn
+        #: The listener that `_prepare_listener` has looked at.
+        self._known_listener: Any = None
+        #: What makes a request that suits where handlers run: what `_request_class` said last.
+        self._accepted_class: Callable[..., OriginalSocket] = self._request_class()
         #: Clients left over from a run of serve_forever that has ended.
         self._suspended: list[Client] = []
         #: Whether server_close() was called: then nobody is parked any more.
         self._is_closed = False
+        self._is_paused = False
+        #: Whether newcomers are looked at before they are let in.
+        self._checks_newcomers = False
 
     def _resume(self, serving: Serving) -> None:
         """Take back the clients that an earlier run of `serve_forever` left."""
         clients, self._suspended = self._suspended, []
         for client in clients:
+            if client.state is WHOLE:
+                serving.ready.append(client)
+                serving.sleeper.ring()
+                continue
             serving.lot.admit(client)
             if client.state is PARKED and client.request.unread:
                 client.state = BUSY
@@ -46,13 +89,20 @@ class ClientCare:
 
     def _suspend(self, serving: Serving) -> None:
         """Keep the clients for the next run of `serve_forever`, or for `server_close`."""
+        if self._farewells is not None:
+            self._farewells.close()
         self._serving = None
+        self._checks_newcomers = False
         for client in serving.ready:
             if serving.lot.holds(client):
                 client.state = PARKED
-        for client, outcome in serving.returned:
-            client.state = BUSY if outcome is turns.END else PARKED
-        self._suspended = [c for c in serving.lot.suspend() if not c.request._closed]
+        waiting = [client for client in serving.ready if client.state is WHOLE]
+        for client, outcome, _ in serving.returned:
+            if client.state is WHOLE:
+                self._end_whole(client.request, client.address)
+            else:
+                client.state = BUSY if outcome is turns.END else PARKED
+        self._suspended = [c for c in serving.lot.suspend() if not c.request._closed] + waiting
 
     def _runs_on_hub(self) -> bool:
         """Whether handlers run in greenlets, and so need cooperative requests."""
@@ -77,9 +127,38 @@ class ClientCare:
 
     def _begin_turn(self, client: Client) -> None:
         """In the serving greenlet: run a turn, or start it elsewhere."""
-        outcome = turns.serve_turn(self, client)
+        outcome = turns.serve_turn(self, client, self._turn)
         if self._serving is not None:
             self._serving.settle(client, outcome)
+
+    def _wants_turn(self, client: Client) -> bool:
+        """Whether there is something to do elsewhere for a client who became ready."""
+        return whole_requests.may_begin(self, client) and turns.wants_turn(client)
+
+    def _have_no_worker(self, client: Client) -> None:
+        """In an `except` clause: the system has no thread or process for a turn of `client`.
+
+        It waits, as for a bound of the server's own, or is closed if newcomers are rejected. Where
+        nobody serves who could try again, only this client is lost.
+        """
+        serving = self._serving
+        if serving is not None and self.overflow != "reject":
+            serving.postpone(client)
+            return
+        if serving is None:
+            self.handle_error(client.request, client.address)
+        elif client.handler is None:
+            self._reject(client.request, client.address)
+        was_whole = client.state is WHOLE
+        client.state = ENDING
+        turns.serve_turn(self, client)
+        if was_whole:
+            client.state = WHOLE
+        if serving is not None:
+            serving.note_no_workers()
+            serving.settle(client, turns.END)
+        elif was_whole:
+            self._end_whole(client.request, client.address)
 
     def _release(self, client: Client) -> None:
         """Where a turn ran: the client's request is about to be closed."""
@@ -89,33 +168,177 @@ class ClientCare:
     def _admit(self, request: Any, client_address: Any) -> Client | None:
         """Take a request into the lot's care if its clients can be parked; None if they cannot."""
         serving = self._serving
-        if serving is None or not self._can_park(request):
+        if serving is None:
+            return None
+        shape = self._shape()
+        if not (shape.parks and is_request_socket(request)):
             return None
         client = Client(request, client_address)
         serving.lot.admit(client)
-        if self._shape().waits_for_data:
-            serving.lot.park(client)
-        else:
-            serving.lot.make_ready(client)
+        if shape.waits_for_data:
+            if shape.timeout is not None:
+                # As its setup() will; until then there is no handler to do so.
+                request.settimeout(shape.timeout)
+            if not whole_requests.has_spoken(self, client, shape):
+                serving.lot.park(client)
+                return client
+        serving.lot.make_ready(client)
         return client
 
-    def _can_park(self, request: Any) -> bool:
-        return self._shape().parks and is_request_socket(request)
+    def _note_silence(self, client: Client) -> None:
+        """Count a client who said nothing between two turns for as long as its timeout."""
+        idle, own = self.idle_timeout, client.request.timeout
+        kind = "handler" if idle is None or (own is not None and own < idle) else "idle"
+        self._counters.add_timeout(kind)
+        _log.debug("%s said nothing for its timeout (%s)", client.address, kind)
+
+    def _begin_whole(self, request: Any, client_address: Any) -> None:
+        """Count in a request that is handled as a whole, beside the lot."""
+        self._counters.begin_whole()
+        if self._serving is not None and self._serving.observes:
+            self._tell("busy", request, client_address)
+
+    def _count_whole_out(self) -> None:
+        """Count it out; in any thread."""
+        self._counters.end_whole()
+
+    def _end_whole(self, request: Any, client_address: Any) -> None:
+        """Count it out and say so; in the serving thread, or where nobody serves."""
+        self._count_whole_out()
+        serving = self._serving
+        if serving is not None and serving.lot.on_gone is not None:
+            serving.lot.on_gone(request, client_address)
+
+    def _tell(self, state: str, request: Any, client_address: Any) -> None:
+        """Tell an overridden `on_connection`."""
+        try:
+            self.on_connection(state, request, client_address)
+        except Exception:  # noqa: BLE001 - handle_error is told, as documented
+            self.handle_error(request, client_address)
+
+    def _let_in(self, request: Any, client_address: Any) -> bool:
+        """Look at a newcomer; False if it was turned away."""
+        serving = self._serving
+        if serving is not None and serving.observes:
+            self._tell("new", request, client_address)
+        if serving is not None and not serving.door.lets_in(request, client_address):
+            self._turn_away(request, client_address)
+            if serving.observes:
+                self._tell("closed", request, client_address)
+            return False
+        if self.idle_timeout is not None:
+            request.settimeout(self.idle_timeout)
+        return True
+
+    def _reject_one(self) -> AcceptError | None:
+        """Accept a client for whom there is no room, and turn it away."""
+        try:
+            request, client_address = self.get_request()
+        except OSError as error:
+            return listening.classify(error)
+        self._counters.accepted += 1
+        self._turn_away(request, client_address)
+        return None
+
+    def _turn_away(self, request: Any, client_address: Any) -> None:
+        try:
+            self._reject(request, client_address)
+        finally:
+            self.shutdown_request(request)
+
+    def _reject(self, request: Any, client_address: Any) -> None:
+        self._counters.rejected += 1
+        try:
+            self.reject_request(request, client_address)
+        except Exception:  # noqa: BLE001 - as for whatever else a program does for a client
+            self.handle_error(request, client_address)
+        finally:
+            listening.discard_unread(request)
+
+    def _open_now(self) -> int:
+        """How many clients are open."""
+        serving = self._serving
+        if serving is None:
+            in_lot = sum(client.state is not WHOLE for client in self._suspended)
+        else:
+            in_lot = len(serving.lot.clients)
+        return in_lot + self._counters.whole
+
+    def _is_worker(self) -> bool:
+        """Whether the caller is what a turn of this server runs in."""
+        return False
+
+    def _hurry_lingering(self, drained_at: float) -> None:
+        """Have threads and children that wait for their client's next request wait no longer."""
+
+    def _at_work(self) -> Iterator[AtWork]:
+        """The handlers that run just now: here the one in the serving greenlet.
+
+        One after the other: the caller may let the hub turn in between.
+        """
+        if self._serving is None:
+            return
+        found = whereabouts.find(self._serving.sleeper.frame())
+        if found.handler is not None:
+            request, address = found.handler.request, found.handler.client_address
+            yield AtWork(address, request, found.line, lambda: hang_up(request))
+
+    def _join_workers(self, timeout: float) -> bool:
+        """Wait until no handler runs, for `timeout` seconds at most; return whether that is so."""
+        return True
+
+    def pause(self) -> None:
+        """Accept nobody until `resume()`: who connects waits in the kernel's queue.
+
+        From anywhere; also before `serve_forever`. The clients that are there are served on.
+        """
+        self._is_paused = True
+        self._on_serving_greenlet(self._read_settings)
+
+    def resume(self) -> None:
+        """Accept again, after `pause()`."""
+        self._is_paused = False
+        self._on_serving_greenlet(self._read_settings)
+
+    def _settings_changed(self) -> None:
+        """A limit was set: have it hold from now on, in whatever thread that was."""
+        serving = self.__dict__.get("_serving")
+        if serving is not None:
+            serving.do_soon(serving.read_settings)
+
+    def _read_settings(self) -> None:
+        if self._serving is not None:
+            self._serving.read_settings()
 
     def _shape(self) -> HandlerShape:
-        shape = self._handler_shape
-        if shape.handler_class is not self.RequestHandlerClass:
-            shape = self._handler_shape = HandlerShape(self.RequestHandlerClass)
-        return shape
+        if self._handler_shape.handler_class is not self.RequestHandlerClass:
+            self._prepare_listener()
+        return self._handler_shape
 
-    def _is_stream(self) -> bool:
-        return getattr(self, "socket_type", None) == socket.SOCK_STREAM
+    def _new_shape(self) -> HandlerShape:
+        shape = HandlerShape(self.RequestHandlerClass)
+        return shape if self._tls is None else shape.over_tls(self._keeps_child())
+
+    def _keeps_child(self) -> bool:
+        """Whether a session that began where a turn runs cannot come back from there."""
+        return False
 
     def _prepare_listener(self) -> None:
-        """Have the server's socket accept requests of the class that suits where turns run."""
-        sock = getattr(self, "socket", None)
+        """Have requests accepted in the class that suits where turns run."""
+        sock = self._known_listener = getattr(self, "socket", None)
+        self._tls = None
+        if getattr(self, "ssl_context", None) is not None or listening.is_ssl_socket(sock):
+            self._tls = tls_renewals.new_serving(self)
+        shape = self._handler_shape = self._new_shape()
+        if self._tls is None:
+            if shape.is_whole is not None:
+                self._turn = whole_requests.run_turn
+            elif self._turn is not turns.run_plain_turn:
+                # Never back to that: there may be clients of an earlier handler class.
+                self._turn = turns.run_turn
+        self._accepted_class = self._request_class() if self._tls is None else self._tls.new_request
         if type(sock) is listening.ListeningSocket:
-            sock.request_class = self._request_class()
+            sock.request_class = self._accepted_class
 
     def _close_clients(self) -> None:
         """Close every client that is parked, through its handler's finish()."""
@@ -128,12 +351,31 @@ class ClientCare:
         for client in clients:
             if client.state is PARKED:
                 self._close_client(client)
+            elif client.state is WHOLE:
+                self.shutdown_request(client.request)
+                self._end_whole(client.request, client.address)
             elif self._serving is None:
                 self._suspended.append(client)
+
+    def _close_unparked(self, client: Client, silent_since: float) -> None:
+        """Close a client whose turn is over and who would be parked if the server were open.
+
+        Who was `silent_since` before a drain began had been waited for, in a thread or child, as
+        the lot waits for others, and is closed as they are.
+        """
+        drain = self._drain
+        if drain is None:
+            self._close_client(client)
+        elif 0.0 < silent_since < drain.begun:
+            drain.close_idle(client)
+        else:
+            drain.close_busy(client)
 
     def _close_client(self, client: Client) -> None:
         if self._serving is not None:
             self._serving.lot.discard(client)
+        elif self._observes():
+            self._tell("closed", client.request, client.address)
         client.state = ENDING
         turns.serve_turn(self, client)
 

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 import traceback
 from typing import Any
 
+from greensock.line_limits import LineTooLong
 from greensock.stats import Counters
 
 _log = logging.getLogger("greensock.serve")
 
 
-def report(counters: Counters, request: Any, client_address: Any) -> None:
+def report(server: Any, request: Any, client_address: Any) -> None:
     """Count the exception being handled, and write its traceback to standard error.
 
-    A client who has merely gone away, or was silent for longer than the timeout set on the request,
-    is one DEBUG record: a crowd that leaves would otherwise be a screen of tracebacks.
+    A client who has merely gone away, or was silent for longer than a timeout allows, is one DEBUG
+    record: a crowd that leaves would otherwise be a screen of tracebacks. So is one whose TLS
+    session broke: an `ssl.SSLError` of this request, not of the handler's own clients. One who sent
+    a line without end is one WARNING.
     """
+    counters: Counters = server._counters
     error = sys.exception()
-    if isinstance(error, ConnectionError):
-        counters.disconnects += 1
+    if isinstance(error, ConnectionError) or getattr(request, "broken_by", None) == id(error):
+        counters.add("disconnects")
         _log.debug("%s went away: %r", client_address, error)
         return
-    if isinstance(error, TimeoutError) and getattr(request, "timeout", None) is not None:
-        counters.timeouts += 1
-        _log.debug("%s was silent for too long", client_address)
+    if isinstance(error, TimeoutError):
+        kind = _kind_of_timeout(server, request, error)
+        if kind is not None:
+            counters.add_timeout(kind)
+            _log.debug("%s: timed out (%s)", client_address, kind)
+            return
+    counters.add("errors")
+    if isinstance(error, LineTooLong):
+        _log.warning("%s: %s; it was closed", client_address, error)
         return
-    counters.errors += 1
     rule = "-" * 40
     print(
         f"{rule}\nException occurred during processing of request from {client_address}\n"
         f"{traceback.format_exc()}{rule}",
         file=sys.stderr,
     )
+
+
+def _kind_of_timeout(server: Any, request: Any, error: TimeoutError) -> str | None:
+    """Which timeout it was; None if it was none of the client's."""
+    if error.errno == errno.ETIMEDOUT:
+        # From the kernel: TCP_USER_TIMEOUT, or keep-alive probes that nobody answered.
+        return "keepalive" if server.write_timeout is None else "write"
+    timeout = getattr(request, "gettimeout", lambda: None)()
+    if timeout is None:
+        return None
+    return "idle" if timeout == server.idle_timeout else "handler"

@@ -9,7 +9,9 @@ from greensock.handlers import BaseRequestHandler, KeepAliveRequestHandler, Stre
 
 
 class Echo(KeepAliveRequestHandler):
-    """Sends each line back. Between two lines its client is parked."""
+    """Sends each line back. Between two lines, and amid one, its client is parked."""
+
+    request_terminator = b"\n"
 
     def handle_one_request(self) -> None:
         self.wfile.write(self.rfile.readline())
@@ -43,6 +45,8 @@ class Chat(KeepAliveRequestHandler):
     Most of its clients are parked most of the time, and are written to all the same. Under
     ForkingMixIn nobody hears anybody: the table of clients is the parent's.
     """
+
+    request_terminator = b"\n"
 
     _members: ClassVar[dict[Any, str]] = {}
 

@@ -2,18 +2,20 @@
 
 Which handlers can be parked ("request-wise" ones): those whose `handle()` is nothing but a loop
 over `handle_one_request()` until `close_connection`, so that a server may run the loop itself, one
-turn at a time. That is `KeepAliveRequestHandler`, and `http.server.BaseHTTPRequestHandler`.
+turn at a time. That is `KeepAliveRequestHandler`, and `http.server.BaseHTTPRequestHandler`; what
+a server needs to know of either is in `handler_shape`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import socket
 from io import BytesIO
 from typing import Any
 
+from greensock import request_ends
 from greensock.hub.lot import OPENING, Client
+from greensock.line_limits import reader_class
 from greensock.net.request_sockets import is_request_socket
 from greensock.streams import RequestWriter, SocketReader, SocketWriter
 
@@ -39,7 +41,8 @@ class BaseRequestHandler:
     - `parkable`: whether the server may call `handle_one_request()` in place of `handle()`, one
       turn at a time, and park the client in between. None (the default): it may, if `handle()` is
       known to be nothing but that loop. True promises it for a `handle()` of one's own, which the
-      server then never calls. False: never.
+      server then never calls; that of an `http.server` handler it calls for each request by
+      itself. False: never.
     - `defer_until_data`: if True, a client who has sent nothing yet is parked, without a handler,
       until its first byte (for protocols in which the client speaks first). None (the default):
       so for request-wise handlers whose `setup()` is the standard one, where nobody can tell.
@@ -87,6 +90,9 @@ class StreamRequestHandler(BaseRequestHandler):
     - `timeout`: seconds that one socket operation may take, and that a parked client may be
       silent, before TimeoutError; None (the default): no limit.
     - `disable_nagle_algorithm`: if True, set TCP_NODELAY; the servers here do that already.
+    - `max_line_size`: the most bytes of a line that `rfile.readline()`, without a size of its own,
+      returns; of a longer one it raises `LineTooLong`, which ends the client with one WARNING. None
+      (the default): no limit. To be set on the class; an unbuffered `rfile` does not know it.
 
     Differs from socketserver: `rfile` and `wfile` hold buffers only while they hold bytes; they
     have the methods of `io.BufferedReader` and `io.BufferedWriter` but for `raw` and `detach`.
@@ -96,9 +102,17 @@ class StreamRequestHandler(BaseRequestHandler):
     wbufsize = 0
     timeout: float | None = None
     disable_nagle_algorithm = False
+    max_line_size: int | None = None
+
+    _reader_class = SocketReader
 
     rfile: Any
     wfile: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "max_line_size" in vars(cls):
+            cls._reader_class = reader_class(cls.max_line_size)
 
     def setup(self) -> None:
         connection = self.connection = self.request
@@ -108,20 +122,24 @@ class StreamRequestHandler(BaseRequestHandler):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         on_request = is_request_socket(connection)
         if on_request and self.rbufsize:
-            self.rfile = connection.new_reader()
+            self.rfile = connection.new_reader(self._reader_class)
         else:
             self.rfile = connection.makefile("rb", self.rbufsize)
         if self.wbufsize == 0:
-            self.wfile = RequestWriter(connection) if on_request else SocketWriter(connection)
+            self.wfile = (connection.writer_class if on_request else SocketWriter)(connection)
         else:
             self.wfile = connection.makefile("wb", self.wbufsize)
 
     def finish(self) -> None:
-        if not self.wfile.closed:
+        wfile = self.wfile
+        # Of one that sends at once, both are calls for nothing, and every client ends here.
+        if type(wfile) is not RequestWriter and not wfile.closed:
             # The client may have gone; then there is nobody to flush to.
-            with contextlib.suppress(OSError):
-                self.wfile.flush()
-        self.wfile.close()
+            try:  # noqa: SIM105 - every client ends here, and `suppress` costs three calls
+                wfile.flush()
+            except OSError:
+                pass
+        wfile.close()
         self.rfile.close()
 
 
@@ -150,6 +168,16 @@ class KeepAliveRequestHandler(StreamRequestHandler):
 
     Methods to override: `handle_one_request()`.
 
+    Class variables:
+    - `max_line_size` is 64 KiB here, as is asyncio's: a line without end would otherwise fill the
+      memory.
+    - `request_terminator`: the bytes that every request ends with, b"\\n" for lines; None (the
+      default): not known. If it is known, a client stays parked until its request is whole, and one
+      who sends half a line and no more, or a byte a second, costs no greenlet, thread or child
+      either. A request begins without it at the stream's end, after `max_line_size` bytes or 64
+      KiB, and when the server drains. Not over TLS; under ForkingMixIn, what a child has received
+      stays with it, so that half a request right behind a whole one keeps its child.
+
     Instance variables: `close_connection`: set it to True to end after this request; that also
     happens when the client ends the stream.
 
@@ -159,6 +187,12 @@ class KeepAliveRequestHandler(StreamRequestHandler):
     """
 
     close_connection = False
+    max_line_size: int | None = 65536
+    request_terminator: bytes | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        request_ends.check_terminator(cls.request_terminator)
 
     def handle(self) -> None:
         """Handle requests one after the other until `close_connection` or the stream's end."""
@@ -180,95 +214,14 @@ class KeepAliveRequestHandler(StreamRequestHandler):
         raise NotImplementedError(f"{type(self).__qualname__} must define handle_one_request()")
 
 
-def _loops_over_requests(handler_class: type) -> bool:
-    """Whether the class's handle() is known to be a loop over handle_one_request()."""
-    handle = getattr(handler_class, "handle", None)
-    if handle is KeepAliveRequestHandler.handle:
-        return True
-    # http.server is recognised by name: importing it would cost every server its 30 ms.
-    return (
-        getattr(handle, "__module__", None) == "http.server"
-        and getattr(handle, "__qualname__", None) == "BaseHTTPRequestHandler.handle"
-    )
-
-
-def _class_of(handler_class: Any) -> Any:
-    """The class that a RequestHandlerClass makes an instance of, seen through functools.partial."""
-    while isinstance(handler_class, functools.partial):
-        handler_class = handler_class.func
-    return handler_class
-
-
-def is_request_wise(handler_class: Any) -> bool:
-    """Whether a server may run the turns of `handler_class` itself, and park in between."""
-    handler_class = _class_of(handler_class)
-    parkable = getattr(handler_class, "parkable", None)
-    if not isinstance(handler_class, type) or parkable is False:
-        return False
-    return callable(getattr(handler_class, "handle_one_request", None)) and (
-        parkable is True or _loops_over_requests(handler_class)
-    )
-
-
-def waits_for_data(handler_class: Any) -> bool:
-    """Whether a client is parked until its first byte, before there is a handler for it."""
-    handler_class = _class_of(handler_class)
-    defer = getattr(handler_class, "defer_until_data", None)
-    if defer is not None:
-        return bool(defer)
-    return is_request_wise(handler_class) and _is_standard(handler_class, "setup")
-
-
-def _is_standard(handler_class: Any, name: str) -> bool:
-    """Whether a method is StreamRequestHandler's, greensock's or the standard library's."""
-    method = getattr(handler_class, name, None)
-    return method is getattr(StreamRequestHandler, name) or (
-        getattr(method, "__module__", None) == "socketserver"
-        and getattr(method, "__qualname__", None) == f"StreamRequestHandler.{name}"
-    )
-
-
-def ends_plainly(handler: Any) -> bool:
-    """Whether a client's end runs no code of the program, so that it may be done anywhere."""
-    return handler is None or _is_standard(type(handler), "finish")
-
-
-class HandlerShape:
-    """What a server needs to know of its RequestHandlerClass, found out once.
-
-    `request_wise`: the server may run its turns. `waits_for_data`: a client is parked before there
-    is a handler for it. `parks`: either. `closes_by_default`: whether `close_connection` is True
-    until a request says otherwise, as in http.server. `is_plain_class`: calling the class is
-    nothing but `object.__new__` and its `__init__`.
-    """
-
-    __slots__ = (
-        "closes_by_default",
-        "handler_class",
-        "is_plain_class",
-        "parks",
-        "request_wise",
-        "waits_for_data",
-    )
-
-    def __init__(self, handler_class: Any) -> None:
-        self.handler_class = handler_class
-        self.request_wise = is_request_wise(handler_class)
-        self.waits_for_data = waits_for_data(handler_class)
-        self.parks = self.request_wise or self.waits_for_data
-        handle = getattr(_class_of(handler_class), "handle", None)
-        new: Any = getattr(handler_class, "__new__", None)
-        self.is_plain_class = type(handler_class) is type and new is object.__new__
-        self.closes_by_default = getattr(handle, "__module__", None) == "http.server"
-
-
 def reads_through_request(handler: Any) -> bool:
     """Whether what the handler's rfile has not yet given is kept by the request.
 
     A reader of the handler's own making might hold bytes where nobody else sees them: such a
     client must not be parked.
     """
-    return type(getattr(handler, "rfile", None)) in (SocketReader, socket.SocketIO)
+    kind = type(getattr(handler, "rfile", None))
+    return issubclass(kind, SocketReader) or kind is socket.SocketIO
 
 
 def hand_over(handler: Any) -> bool:
@@ -299,13 +252,20 @@ def _opening_class(handler_class: type) -> type:
     return type(handler_class.__name__, (handler_class,), names)
 
 
+def class_of(handler_class: Any) -> Any:
+    """The class that a RequestHandlerClass makes an instance of, seen through functools.partial."""
+    while isinstance(handler_class, functools.partial):
+        handler_class = handler_class.func
+    return handler_class
+
+
 def construct(handler_class: Any, request: Any, client_address: Any, server: Any) -> None:
     """Make the handler of a request; it has run when this returns, or was handed over.
 
     Handlers built on the standard library's own socketserver (`http.server` as it comes) know
     nothing of handing over: a subclass does it for them, and is taken away again at once.
     """
-    cls = _class_of(handler_class)
+    cls = class_of(handler_class)
     client = being_opened.get(id(request)) if being_opened else None
     if client is None or not isinstance(cls, type) or issubclass(cls, BaseRequestHandler):
         handler_class(request, client_address, server)

@@ -14,18 +14,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from greensock.hub.lot import PARKED, Client, Lot
+from greensock import stalls
+from greensock.admission import Door
+from greensock.hub.lot import PARKED, WHOLE, Client, Lot
 from greensock.hub.sleeper import Sleeper
+from greensock.hub.stall_watch import StallWatch
+from greensock.hub.timed_lot import TimedLot
 from greensock.hub.waiting import READ, new_watcher
-from greensock.net.listening import AcceptError, non_blocking, switch_nagle_off
+from greensock.net import tcp_options
+from greensock.net.listening import AcceptError, is_readable, non_blocking
+from greensock.shortages import Shortage
 from greensock.turns import Outcome
 
 _log = logging.getLogger("greensock.serve")
-
-# Seconds before the next try to accept when descriptors or memory have run out, doubling from the
-# first to the last: the figures of gevent's BaseServer.
-_FIRST_BACK_OFF = 0.01
-_LAST_BACK_OFF = 1.0
 
 
 class Serving:
@@ -43,8 +44,17 @@ class Serving:
         self.ready: deque[Client] = deque()
         ready, schedule = server._ready_queue(self)
         self.lot = Lot(ready, schedule, self.client_silent, self.sleeper.ring_soon)
-        #: Clients whose turn ended in another thread, with its outcome.
-        self.returned: deque[tuple[Client, Outcome]] = deque()
+        #: Why nobody is accepted now: "full", "paused", "shortage"; newcomers wait in the kernel.
+        self._holds: set[str] = set()
+        #: Whether the program's on_connection is told of what becomes of clients.
+        self.observes: bool = server._observes()
+        self._stall_watch: StallWatch | None = None
+        self._stall_timeout: float | None = None
+        self._begin_turn = self._begin_observed_turn if self.observes else server._begin_turn
+        self._waits_for_parking = False
+        self.door = Door(self)
+        #: Clients whose turn ended in another thread, with the other arguments for `settle`.
+        self.returned: deque[tuple[Client, Outcome, float]] = deque()
         #: What other greenlets and threads want done here.
         self._errands: deque[Callable[[], Any]] = deque()
         self._lock = _thread.RLock()
@@ -58,7 +68,14 @@ class Serving:
         self._were_waiting = False
         #: Whether shutdown() was called.
         self.stopping = False
-        self._back_off = 0.0
+        self._files = Shortage(
+            "open files or memory", "not accepting until some are free", "accepting again"
+        )
+        self._workers = Shortage(
+            server._workers, "clients who are ready wait", f"starting {server._workers} again"
+        )
+        self._no_workers = False
+        self._on_leaving: Callable[[], Any] | None = None
         self._timers: list[Any] = []
         self._again = self._new_timer(0)
 
@@ -69,8 +86,9 @@ class Serving:
 
     def client_silent(self, client: Client) -> None:
         """In the hub: a parked client's timeout is over; its handler's finish() is a turn too."""
-        self.server._counters.timeouts += 1
-        _log.debug("%s said nothing for its timeout", client.address)
+        tls = self.server._tls
+        if tls is None or not tls.note_silence(client):
+            self.server._note_silence(client)
         self.lot.make_ready(client)
 
     def do_soon(self, errand: Callable[[], Any]) -> bool:
@@ -90,8 +108,7 @@ class Serving:
             listener = getattr(server, "socket", None)
             if hasattr(listener, "accept") and server._is_stream():
                 stack.enter_context(non_blocking(listener))
-                if getattr(server, "tcp_nodelay", False):
-                    switch_nagle_off(listener)
+                server._set_client_options(listener)
             if not hasattr(server, "fileno"):
                 self._run_without_descriptor()
                 return
@@ -122,8 +139,7 @@ class Serving:
     def take_back(self) -> None:
         """Settle the turns that ended in other threads."""
         while self.returned:
-            client, outcome = self.returned.popleft()
-            self.settle(client, outcome)
+            self.settle(*self.returned.popleft())
         while self.lot.forsaken:
             self._close_forsaken(self.lot.forsaken.popleft())
 
@@ -134,28 +150,36 @@ class Serving:
         else:
             self.lot.end_soon(client)
 
-    def settle(self, client: Client, outcome: Outcome) -> None:
-        """Do what the end of a turn asks for."""
-        if outcome is Outcome.PARK and self.server._is_closed:
-            self.server._close_client(client)
+    def settle(self, client: Client, outcome: Outcome, silent_since: float = 0.0) -> None:
+        """Do what the end of a turn asks for; `silent_since` is what `turns.Lingering` knows."""
+        if outcome is Outcome.PARK and (self.server._is_closed or client.request.fileno() < 0):
+            # The latter: closed by somebody else a moment before it was parked.
+            self.server._close_unparked(client, silent_since)
         elif outcome is Outcome.PARK:
             self.lot.park(client)
         elif outcome is Outcome.GO_ON:
             self.ready.append(client)
+        elif client.state is WHOLE:
+            self.server._end_whole(client.request, client.address)
         elif self.lot.holds(client):
             self.lot.discard(client)
 
     def _begin_turns(self) -> None:
         server = self.server
         for _ in range(len(self.ready)):
-            if not self.ready or not server._has_room() or server._stopping:
+            if not self.ready or self._no_workers or not server._has_room() or server._stopping:
                 break
-            server._begin_turn(self.ready.popleft())
-        self._were_waiting = bool(self.ready) and not server._has_room()
+            self._begin_turn(self.ready.popleft())
+        self._were_waiting = bool(self.ready) and (self._no_workers or not server._has_room())
         server._note_waiting(self._were_waiting)
         if self.ready and not self._were_waiting:
             # Those who have more to say go on after the loop has looked at all descriptors.
             self._again.start(self.sleeper.ring)
+
+    def _begin_observed_turn(self, client: Client) -> None:
+        if client.state is not WHOLE:
+            self.server._tell("busy", client.request, client.address)
+        self.server._begin_turn(client)
 
     def _watch_listener(self) -> None:
         fd = self.server.fileno()
@@ -163,7 +187,7 @@ class Serving:
             return
         self._listener_fd = fd
         self._listener = new_watcher(fd, READ)
-        self._listener.start(self._on_acceptable)
+        self._listen()
 
     def _on_acceptable(self) -> None:
         # Level-triggered: while a hook blocks the serving greenlet, an active watcher would fire
@@ -183,42 +207,166 @@ class Serving:
     def _accept(self) -> None:
         self._acceptable = False
         server = self.server
-        for _ in range(server._accept_batch()):
+        room = self.door.room()
+        if room <= 0:
+            if not self.door.turn_away_or_wait():
+                self.hold("full")
+                if self.door.room() > 0:
+                    # A thread has ended its client since, and had nobody to tell yet.
+                    self.release("full")
+            self._listen()
+            return
+        for _ in range(min(server._accept_batch(), room)):
             error = server._accept_one()
             if self.stopping or self._listener is None or error is AcceptError.NOTHING_WAITS:
                 break
-            if error is None and not self._back_off:
+            if error is None and not self._files.pause:
                 continue
             if error is AcceptError.LISTENER_LOST:
                 self.stop_listening()
                 return
             if error is AcceptError.EXHAUSTED:
-                self._pause_listening()
+                if not is_readable(self._listener_fd):
+                    # The kernel looks for a descriptor before it looks whether anybody waits.
+                    break
+                self.door.shed()
+                self.hold("shortage")
+                self.call_after(self._files.met(), lambda: self.release("shortage"))
                 return
             if error is None:
-                self._back_off = 0.0
-                _log.info("accepting again")
-        if self._listener is not None:
+                self._files.over()
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listener is not None and not self._holds:
             self._listener.start(self._on_acceptable)
 
-    def _pause_listening(self) -> None:
-        if not self._back_off:
-            self._back_off = _FIRST_BACK_OFF
-            _log.warning(
-                "out of open files or memory: not accepting until some are free "
-                "(trying again in 0.01 s, then less often, at least once a second)"
-            )
-        else:
-            self._back_off = min(self._back_off * 2, _LAST_BACK_OFF)
-        timer = self._new_timer(self._back_off)
+    def hold(self, reason: str) -> None:
+        """Leave newcomers in the kernel's queue until `release` of the same reason."""
+        self._holds.add(reason)
+        if self._listener is not None:
+            self._listener.stop()
+        self._attend()
 
-        def resume() -> None:
+    def release(self, reason: str) -> None:
+        """Accept again, unless there is another reason not to; from the hub too."""
+        self._holds.discard(reason)
+        self._attend()
+        self._listen()
+
+    def call_after(self, seconds: float, callback: Callable[[], Any]) -> None:
+        """Call `callback` in the hub once `seconds` are over; from this thread only."""
+        timer = self._new_timer(seconds)
+
+        def fire() -> None:
             timer.close()
             self._timers.remove(timer)
-            if self._listener is not None:
-                self._listener.start(self._on_acceptable)
+            callback()
 
-        timer.start(resume)
+        timer.start(fire)
+
+    def read_settings(self) -> None:
+        """Take over the server's limits, which may have been set a moment ago."""
+        if self._ended:
+            return
+        server = self.server
+        self.door.read_settings()
+        if server.idle_timeout is not None or server.overflow == "evict" or self.observes:
+            self.time_clients()
+        elif type(self.lot) is TimedLot:
+            self.lot.begin(None, tcp_options.seconds_without_data)
+        self._watch_for_stalls()
+        if server._is_paused:
+            self.hold("paused")
+        else:
+            self.release("paused")
+        self.release("full")
+        self._attend()
+        self.sleeper.ring_after_events()
+
+    def _watch_for_stalls(self) -> None:
+        seconds = self.server.stall_timeout
+        if seconds != self._stall_timeout:
+            if self._stall_watch is not None:
+                self._stall_watch.close()
+                self._stall_watch = None
+            if seconds is not None:
+                self._stall_watch = stalls.watch(self.server, seconds)
+            self._stall_timeout = seconds
+
+    def time_clients(self) -> TimedLot:
+        """Have the lot keep its clients in the order of their parking."""
+        lot: Any = self.lot
+        idle_timeout = self.server.idle_timeout
+        if type(lot) is not TimedLot or lot.idle_timeout != idle_timeout:
+            lot.__class__ = TimedLot
+            lot.begin(idle_timeout, tcp_options.seconds_without_data)
+            if self.observes:
+                lot.on_park = self._parking
+        return lot  # type: ignore[no-any-return]
+
+    def look_when_one_parks(self) -> None:
+        """Everybody is busy, and a newcomer waits for whoever is parked next to be evicted."""
+        self._waits_for_parking = True
+        self.time_clients().on_park = self._parking
+
+    def _parking(self, client: Client) -> None:
+        if self._waits_for_parking:
+            self._waits_for_parking = False
+            self.release("full")
+        if self.observes:
+            self.server._tell("parked", client.request, client.address)
+        else:
+            self.time_clients().on_park = None
+
+    def _attend(self) -> None:
+        """Have the lot say when a client has gone, if anybody waits for that."""
+        wanted = (
+            self.observes
+            or self.door.networks is not None
+            or "full" in self._holds
+            or self._on_leaving is not None
+        )
+        self.lot.on_gone = self._client_gone if wanted else None
+
+    def watch_leaving(self, callback: Callable[[], Any]) -> None:
+        """Call `callback` whenever a client has gone."""
+        self._on_leaving = callback
+        self._attend()
+
+    def _client_gone(self, request: Any, client_address: Any) -> None:
+        if self.door.networks is not None:
+            self.door.networks.release(request)
+        self.look_for_room()
+        if self.observes:
+            self.server._tell("closed", request, client_address)
+
+    def look_for_room(self) -> None:
+        """A client has gone; from the hub too."""
+        if "full" in self._holds and self.door.room() > 0:
+            self.release("full")
+        if self._on_leaving is not None:
+            self._on_leaving()
+
+    def postpone(self, client: Client) -> None:
+        """No thread or process is to be had for `client`: it comes first once there is one."""
+        self.ready.appendleft(client)
+        self.note_no_workers()
+
+    def note_no_workers(self) -> None:
+        """No thread or process is to be had: try again a little later."""
+        if not self._no_workers:
+            self._no_workers = True
+            self.call_after(self._workers.met(), self._look_for_workers)
+
+    def _look_for_workers(self) -> None:
+        self._no_workers = False
+        self.sleeper.ring()
+
+    def worker_started(self) -> None:
+        """There was a thread or process to be had."""
+        if self._workers.pause:
+            self._workers.over()
 
     def _run_without_descriptor(self) -> None:
         """Serve requests that come from no descriptor: get_request itself waits for the next one.
@@ -236,6 +384,9 @@ class Serving:
 
     def _close(self) -> None:
         self.stop_listening()
+        self.door.close()
+        if self._stall_watch is not None:
+            self._stall_watch.close()
         for timer in self._timers:
             timer.stop()
             timer.close()

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import _socket
 import io
+from _socket import MSG_DONTWAIT
 from collections.abc import Callable, Iterable, Iterator
-from socket import MSG_DONTWAIT
 from typing import Any, Protocol, Self
 
 #: Bytes asked of the kernel at first. A `recv` allocates what it asks for: 4 KiB cost 0.6 us less
@@ -21,7 +21,6 @@ from typing import Any, Protocol, Self
 FIRST_READ_SIZE = 4096
 #: Bytes asked for once a read came back full.
 NEXT_READ_SIZE = 65536
-
 
 _send: Callable[..., int] = _socket.socket.send
 
@@ -154,18 +153,22 @@ class SocketReader(_SocketFile):
         """One line with its newline; less at the end of the stream or once `size` bytes are in."""
         sock = self._sock
         data: bytes = sock.unread
+        if not data and size != 0:
+            # Received here, a line that comes whole costs three calls less.
+            data = sock.unread = sock.receive(FIRST_READ_SIZE)
+            sock.unread_at = 0
+            if not data:
+                return b""
         start: int = sock.unread_at
         end = data.find(b"\n", start) + 1
-        if size is None:
-            size = -1
-        if end and (size < 0 or end - start <= size):
+        if end and (size is None or size < 0 or end - start <= size):
             if end == len(data):
                 sock.unread = b""
                 sock.unread_at = 0
                 return data[start:] if start else data
             sock.unread_at = end
             return data[start:end]
-        return self._read_line_in_parts(sock, size)
+        return self._read_line_in_parts(sock, -1 if size is None else size)
 
     def _read_line_in_parts(self, sock: Source, size: int) -> bytes:
         parts: list[bytes] = []
@@ -181,8 +184,7 @@ class SocketReader(_SocketFile):
                     parts.append(part[:end])
                     break
                 parts.append(part)
-                if left > 0:
-                    left -= len(part)
+                left -= len(part)  # what is negative, no limit, stays so
         except BaseException:
             self._put_back(sock, b"".join(parts))
             raise
@@ -237,8 +239,7 @@ class SocketReader(_SocketFile):
                 if not part:
                     break
                 parts.append(part)
-                if left > 0:
-                    left -= len(part)
+                left -= len(part)  # what is negative, no limit, stays so
         except BaseException:
             self._put_back(sock, b"".join(parts))
             raise
@@ -379,8 +380,7 @@ class BufferedSocketWriter(SocketWriter):
     def flush(self) -> None:
         sock = self._check_open()
         if self._chunks:
-            data = b"".join(self._chunks)
-            sock.sendall(data)
+            sock.sendall(b"".join(self._chunks))
             self._chunks.clear()
             self._held = 0
 

@@ -6,11 +6,12 @@ tells how it ended, and whoever runs turns parks, goes on with or forgets the cl
 
 from __future__ import annotations
 
+import functools
+from _socket import MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET
 from collections.abc import Callable
 from enum import Enum, auto
-from socket import MSG_DONTWAIT
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from greenlet import GreenletExit
 
@@ -20,6 +21,7 @@ from greensock.hub.lot import ENDING, Client
 from greensock.net.cooperative_sockets import READS_BEFORE_YIELD
 from greensock.net.request_sockets import recv
 from greensock.streams import FIRST_READ_SIZE
+from greensock.wrapped_handle import loser
 
 
 class Outcome(Enum):
@@ -39,18 +41,30 @@ PARK, GO_ON, END = Outcome.PARK, Outcome.GO_ON, Outcome.END
 class Turn:
     """A turn that runs elsewhere, behind a hook that programs override, and how it ended."""
 
-    __slots__ = ("client", "outcome")
+    __slots__ = ("client", "outcome", "runs_in", "silent_since")
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        #: The thread or greenlet.
+        self.runs_in: Any = None
         #: END unless the hook was left to run the turn: then the program has done all itself.
         self.outcome = END
+        #: As in `Lingering`.
+        self.silent_since = 0.0
+
+
+class Lingering(Protocol):
+    """Where a turn that lingers says so."""
+
+    #: When it began to wait for its client's next request, by the monotonic clock; 0.0: it does not
+    #: wait. Who was silent when a drain began is closed as if parked.
+    silent_since: float
 
 
 # Requests of one client in a row before the other clients get their turn. Arbitrary: at 10 us
 # a request, a client who floods keeps the others waiting for 0.3 ms at a time.
 _MAX_REQUESTS = 32
-_REQUESTS = range(_MAX_REQUESTS)
+REQUESTS = range(_MAX_REQUESTS)
 
 # How much of its linger a client is given in its first turn. A crowd that connects, asks once and
 # falls silent would otherwise keep a thread or child each for all of it: 300 threads at 6,000
@@ -79,14 +93,35 @@ def open_handler(server: Any, client: Client) -> Any:
         shape.closes_by_default or not hasattr(handler, "close_connection")
     ):
         handler.close_connection = shape.closes_by_default
+    wrapping = shape.one_at_a_time
+    if (
+        wrapping is not None
+        and type(handler) is wrapping.__base__
+        and reads_through_request(handler)
+    ):
+        handler.__class__ = wrapping
     return handler
 
 
 def run_turn(server: Any, client: Client) -> Outcome:
-    """Run one turn on the hub, with a cooperative request.
+    """Run one turn on the hub, with a cooperative request."""
+    handler = client.handler
+    if handler is None or client.state is ENDING:
+        return run_plain_turn(server, client)
+    if not handler.rbufsize:
+        return _run_unbuffered_turn(client)
+    outcome = run_plain_turn(server, client)
+    if outcome is PARK and handler.wbufsize:
+        handler.wfile.flush()
+    return outcome
 
-    This and what it calls is all that an exchange costs beside its two system calls, so the first
-    read of a request is made here and not by a method of it.
+
+def run_plain_turn(server: Any, client: Client) -> Outcome:
+    """As `run_turn`, for handlers whose `rbufsize` and `wbufsize` are as they come.
+
+    This and what it calls is all that an exchange costs beside its two system calls. So the first
+    read of a request is made here and not by a method of it; and what few handlers have is looked
+    for when they are made: once it is met, the server's turns are run by `run_turn`.
     """
     handler = client.handler
     if client.state is ENDING:
@@ -95,19 +130,27 @@ def run_turn(server: Any, client: Client) -> Outcome:
         handler = open_handler(server, client)
         if handler is None:
             return END
+        if not handler.rbufsize or handler.wbufsize:
+            if server._turn is run_plain_turn:
+                server._turn = run_turn
+            return run_turn(server, client)
     request = client.request
-    if not handler.rbufsize:
-        return _run_unbuffered_turn(client)
-    for _ in _REQUESTS:
+    size = server._first_read
+    for _ in REQUESTS:
         if not request.unread:
             try:
-                data = recv(request, FIRST_READ_SIZE, MSG_DONTWAIT)
+                data = recv(request, size, MSG_DONTWAIT)
             except BlockingIOError:
                 break
             if not data:
                 return END
             request.unread = data
-            request.reads_left = 0 if len(data) < FIRST_READ_SIZE else READS_BEFORE_YIELD
+            if len(data) < size:
+                request.reads_left = 0
+            else:
+                request.reads_left = READS_BEFORE_YIELD
+                if size < FIRST_READ_SIZE:
+                    server._first_read = size = FIRST_READ_SIZE
         handler.handle_one_request()
         if handler.close_connection or request._closed:
             return END
@@ -115,8 +158,6 @@ def run_turn(server: Any, client: Client) -> Outcome:
             break
     else:
         return GO_ON
-    if handler.wbufsize:
-        handler.wfile.flush()
     return PARK
 
 
@@ -126,7 +167,7 @@ def _run_unbuffered_turn(client: Client) -> Outcome:
     Such handlers pass the descriptor on, to a subprocess say, which must find what they left.
     """
     handler, request = client.handler, client.request
-    for _ in _REQUESTS:
+    for _ in REQUESTS:
         if request._closed:
             return END
         first = request.peek_now()
@@ -142,7 +183,9 @@ def _run_unbuffered_turn(client: Client) -> Outcome:
     return PARK if first is None else END
 
 
-def run_lingering_turn(server: Any, client: Client, linger: float, crowd: Crowd | None) -> Outcome:
+def run_lingering_turn(
+    server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+) -> Outcome:
     """Run one turn where a thread or child blocks for it, with a blocking request.
 
     After each answer the client keeps its thread or child for up to `linger` seconds of silence:
@@ -164,25 +207,63 @@ def run_lingering_turn(server: Any, client: Client, linger: float, crowd: Crowd 
     request = client.request
     if not handler.rbufsize:
         return _run_unbuffered_turn(client)
+    # A child's half of a request could not come back to the parent.
+    is_whole = server._shape().is_whole if server._shares_unread else None
     keep_until = monotonic() + linger
+    hears_out = True
     while True:
         if not request.unread:
-            data = request.receive_within(linger, crowd)
+            data = _wait_for_bytes(client, linger, crowd, turn)
             if data is None:
                 break
             if not data:
                 return END
             request.unread = data
+        if is_whole is not None and not (request.receive_whole(is_whole) or server.draining):
+            break
         handler.handle_one_request()
         if handler.close_connection or request._closed:
             return END
-        if crowd is not None and not request.unread and monotonic() > keep_until:
+        if server.draining and not request.unread:
+            if not (hears_out and _take_arrived(request)):
+                break
+            hears_out = False
+        if crowd is not None and monotonic() > keep_until:
             if crowd.is_waiting():
+                if request.unread:
+                    return GO_ON
                 break
             keep_until = monotonic() + linger
     if handler.wbufsize:
         handler.wfile.flush()
     return PARK
+
+
+def _wait_for_bytes(
+    client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+) -> bytes | None:
+    """What the client says next; b"" at the end of the stream, None if it was silent."""
+    if client.handler.wbufsize:
+        client.handler.wfile.flush()
+    turn.silent_since = monotonic()
+    data: bytes | None = client.request.receive_within(linger, crowd)
+    if data is not None:
+        turn.silent_since = 0.0
+    return data
+
+
+def _take_arrived(request: Any) -> bool:
+    """Receive all that has arrived before a drain; say whether that is anything.
+
+    No more than the kernel can have held: a client who never stops would keep the drain.
+    """
+    most = request.getsockopt(SOL_SOCKET, SO_RCVBUF)
+    parts: list[bytes] = []
+    while most > 0 and (data := request.receive_within(0.0)):
+        parts.append(data)
+        most -= len(data)
+    request.unread = b"".join(parts)
+    return bool(parts)
 
 
 def serve_turn(
@@ -220,6 +301,11 @@ def end(server: Any, client: Client) -> None:
 
 def _end_after(server: Any, client: Client, error: BaseException) -> None:
     """In the `except` clause of what a turn raised: end the client, as a constructor would."""
+    lose = loser(client.handler)
+    if lose is not None and isinstance(error, OSError):
+        # Met by the server between two requests, where the handler's own handle() would have.
+        serve_turn(server, client, functools.partial(_lose, lose, error))
+        return
     handler, client.handler = client.handler, None
     try:
         try:
@@ -233,6 +319,13 @@ def _end_after(server: Any, client: Client, error: BaseException) -> None:
         server.shutdown_request(client.request)
 
 
+def _lose(
+    lose: Callable[[Any, BaseException], None], error: OSError, server: Any, client: Client
+) -> Outcome:
+    lose(client.handler, error)
+    return END
+
+
 def only_open(server: Any, client: Client) -> Outcome:
     """Make the client's handler and no more; PARK if there is one."""
     return END if open_handler(server, client) is None else PARK
@@ -244,15 +337,24 @@ def serve_turn_of_many(
     """Run a turn on the hub beside others: what would end a thread ends this client only."""
     try:
         outcome = run(server, client)
-    except BaseException as error:
-        _end_after(server, client, error)
-        if not isinstance(error, (Exception, SystemExit, GreenletExit)):
-            raise
-        # A thread would end quietly; raised on, it would end the hub's main greenlet.
+    except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
+        end_one_of_many(server, client, error)
         return END
     if outcome is END:
         end(server, client)
     return outcome
+
+
+def end_one_of_many(server: Any, client: Client, error: BaseException) -> None:
+    """In the `except` clause of what a turn beside others raised: end the client.
+
+    Raises:
+        BaseException: `error` itself, if it is more than a handler's own end.
+    """
+    _end_after(server, client, error)
+    # A thread would end quietly of these; raised on, they would end the hub's main greenlet.
+    if not isinstance(error, (Exception, SystemExit, GreenletExit)):
+        raise error
 
 
 def serve_whole(server: Any, request: Any, client_address: Any) -> None:

@@ -12,9 +12,10 @@ even if somebody else has reaped the child.
 from __future__ import annotations
 
 import gc
-import mmap
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any, NoReturn
 
 from gevent import get_hub, getcurrent, monkey
@@ -23,10 +24,15 @@ from gevent._waiter import Waiter
 from gevent.hub import Hub
 from greenlet import greenlet
 
-from greensock.hub.waiting import READ, new_watcher
+from greensock.hub import lot, signal_wakeup
+from greensock.hub.waiting import READ, WRITE, new_watcher
 
 # Arbitrary: seconds between looks at a child whose exit cannot be watched.
 _LOOK_INTERVAL = 0.05
+
+# How many objects of a request that is none of greensock's are looked at for sockets of gevent's.
+# Arbitrary: a program's wrapper is one or two, but it may know the server, and so everything.
+_MOST_LOOKED_AT = 1000
 
 
 def fork() -> int:
@@ -62,40 +68,6 @@ def has_exited(pid: int) -> bool:
     return bool(reaped == pid)
 
 
-class Marks:
-    """Memory shared with children, in which each leaves one bit for its parent.
-
-    Not the exit status: another part of the program may have reaped the child. Not a pipe: that
-    costs two descriptors and four system calls for one bit.
-    """
-
-    _PAGE = 4096
-
-    def __init__(self) -> None:
-        self._pages: list[mmap.mmap] = []
-        self._free: list[int] = []
-
-    def acquire(self) -> int:
-        """The number of a mark that is not set, and nobody else's until `release`."""
-        if not self._free:
-            first = len(self._pages) * self._PAGE
-            self._pages.append(mmap.mmap(-1, self._PAGE))
-            self._free = list(range(first, first + self._PAGE))
-        return self._free.pop()
-
-    def set(self, number: int) -> None:
-        """In a child: leave the bit."""
-        self._pages[number // self._PAGE][number % self._PAGE] = 1
-
-    def release(self, number: int) -> bool:
-        """In the parent, once the child is gone: say whether it left the bit, and take it away."""
-        page, offset = self._pages[number // self._PAGE], number % self._PAGE
-        was_set = page[offset] == 1
-        page[offset] = 0
-        self._free.append(number)
-        return was_set
-
-
 class ChildWatch:
     """Calls `on_exit(pid)` in the hub once child `pid` has exited; whoever made it closes it.
 
@@ -129,8 +101,11 @@ class ChildWatch:
             close_descriptors([self._pidfd])
 
 
-def wait_for_any(pids: Iterable[int]) -> None:
-    """Block this greenlet, or a thread without a hub, until one of these children has exited."""
+def wait_for_any(pids: Iterable[int], timeout: float | None = None) -> None:
+    """Block this greenlet, or a thread without a hub, until one of these children has exited.
+
+    Or until `timeout` seconds are over.
+    """
     pidfds: list[int] = []
     try:
         for pid in pids:
@@ -138,20 +113,22 @@ def wait_for_any(pids: Iterable[int]) -> None:
                 pidfds.append(os.pidfd_open(pid))
             except ProcessLookupError:
                 return
-        _wait_for_one(pidfds)
+        _wait_for_one(pidfds, timeout)
     finally:
         close_descriptors(pidfds)
 
 
-def _wait_for_one(fds: list[int]) -> None:
+def _wait_for_one(fds: list[int], timeout: float | None) -> None:
     if get_hub_if_exists() is None:
         poller = monkey.get_original("select", "poll")()
         for fd in fds:
             poller.register(fd)
-        poller.poll()
+        poller.poll(None if timeout is None else max(0, round(timeout * 1000)))
         return
     waiter = Waiter()
     watchers = [new_watcher(fd, READ) for fd in fds]
+    if timeout is not None:
+        watchers.append(get_hub().loop.timer(max(timeout, 0.001)))
     try:
         for watcher in watchers:
             watcher.start(waiter.switch, None)
@@ -180,6 +157,8 @@ def run_in_child(run: Callable[[], NoReturn]) -> NoReturn:
     """
     # A collection would write to every object there is, and so have the kernel copy every page.
     gc.freeze()
+    signal_wakeup.leave_to_parent()
+    lot.leave_to_parent()
     old = get_hub_if_exists()
     if old is not None:
         old.loop.reinit()
@@ -190,3 +169,31 @@ def run_in_child(run: Callable[[], NoReturn]) -> NoReturn:
         # Forked from a hub callback: there nothing could block.
         greenlet(run).switch()
     run()
+
+
+def take_along(request: Any) -> None:
+    """In a child: have the sockets of gevent's in `request` wait in the child's own hub.
+
+    For what a program's get_request makes: a socket of gevent's or of a class derived from it, or
+    an object of its own around one. Such a socket is bound to the hub that made it, which is not
+    here any more. What is in that object nobody says, so the garbage collector is asked.
+    """
+    seen = {id(request)}
+    found = deque([request])
+    while found and len(seen) < _MOST_LOOKED_AT:
+        each = found.popleft()
+        if hasattr(type(each), "_read_event"):
+            _renew_watchers(each)
+            continue
+        for part in gc.get_referents(each):
+            if id(part) not in seen and not isinstance(part, type | ModuleType | Hub):
+                seen.add(id(part))
+                found.append(part)
+
+
+def _renew_watchers(sock: Any) -> None:
+    fd = sock.fileno()
+    if fd >= 0:
+        hub = sock.hub = get_hub()
+        sock._read_event = hub.loop.io(fd, READ)
+        sock._write_event = hub.loop.io(fd, WRITE)

@@ -1,4 +1,4 @@
-"""Telling the threads and children that linger that other clients wait for their place."""
+"""Telling threads and children whose clients are silent that their place is wanted."""
 
 from __future__ import annotations
 
@@ -43,3 +43,29 @@ class Crowd:
         poller = monkey.get_original("select", "poll")()
         poller.register(self._fd, select.POLLIN)
         return bool(poller.poll(0))
+
+
+class Vacancies:
+    """How many children are to give up their place as soon as their client is silent.
+
+    A semaphore: whichever child takes one of the vacancies gives up its own place for it. It is
+    closed with the object.
+    """
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+        self._closer = weakref.finalize(self, close_descriptors, [self._fd])
+
+    def close(self) -> None:
+        self._closer()
+
+    def offer(self, count: int) -> None:
+        os.eventfd_write(self._fd, count)
+
+    def take(self) -> bool:
+        """Take one if there is one; from any process."""
+        try:
+            os.eventfd_read(self._fd)
+        except BlockingIOError:
+            return False
+        return True

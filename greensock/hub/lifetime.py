@@ -17,6 +17,9 @@ from typing import Any
 import gevent
 from gevent import get_hub, getcurrent, monkey
 from gevent._hub_local import get_hub_if_exists
+from gevent.hub import Hub
+
+from greensock.hub import signal_wakeup
 
 # gevent 26.9 imports what these settings name lazily, under the import lock: two threads of a
 # patched process that each make their first hub at the same time deadlock. A native lock is not
@@ -81,11 +84,23 @@ def borrowed_hub() -> Iterator[bool]:
         # by Python code only, and an idle server runs none: without this, Ctrl-C is never seen.
         alarm = hub.loop.timer(_SIGNAL_CHECK_INTERVAL, _SIGNAL_CHECK_INTERVAL, ref=False)
         alarm.start(lambda: None)
+    wakes = main and signal_wakeup.begin()
     try:
         yield made_here and not main
     finally:
+        if wakes:
+            signal_wakeup.end()
         if alarm is not None:
             alarm.stop()
             alarm.close()
         if made_here and not main:
             hub.destroy(destroy_loop=True)
+
+
+def print_no_interrupts() -> None:
+    """Have no hub of this process print a KeyboardInterrupt that it hands to the main greenlet.
+
+    It is printed there, if nobody catches it; printed by the hub too, every Ctrl-C of a program
+    that handles it would be a traceback. For the process that is a program's alone.
+    """
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)

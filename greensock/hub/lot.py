@@ -15,6 +15,8 @@ from typing import Any
 from gevent import get_hub
 from gevent._hub_local import get_hub_if_exists
 
+from greensock.hub.client_descriptors import ClientDescriptors
+
 # Handlers that draw their timeouts at random would otherwise leave a timer for each value ever
 # drawn. Arbitrary: far above what one program's handlers use, far below what costs memory.
 _MAX_EMPTY_SILENCES = 64
@@ -31,9 +33,12 @@ class State(Enum):
     OPENING = auto()
     #: Its next turn is its last, in which nothing is read any more.
     ENDING = auto()
+    #: Its handler runs, or will run, as a whole: it is none of the lot's.
+    WHOLE = auto()
 
 
 BUSY, PARKED, OPENING, ENDING = State.BUSY, State.PARKED, State.OPENING, State.ENDING
+WHOLE = State.WHOLE
 
 
 class Client:
@@ -43,7 +48,7 @@ class Client:
     is paid for by each of thousands of idle clients.
     """
 
-    __slots__ = ("address", "handler", "lot", "request", "silence", "state", "watcher")
+    __slots__ = ("address", "handler", "lot", "request", "state", "watcher")
 
     def __init__(self, request: Any, address: Any) -> None:
         self.request = request
@@ -54,8 +59,6 @@ class Client:
         #: The lot's watcher of the request, or None where it was never parked.
         self.watcher: Any = None
         self.state = BUSY
-        #: What bounds its silence while it is parked, or None where nothing does.
-        self.silence: Silence | None = None
         #: The lot that holds it, or None before and after.
         self.lot: Lot | None = None
 
@@ -68,8 +71,8 @@ class Client:
         lot = self.lot
         if self.state is PARKED and lot is not None:
             self.state = BUSY
-            if self.silence is not None:
-                self.silence.discard(self)
+            if lot.silences:
+                lot.end_silence(self)
             ready = lot.ready
             if not ready:
                 lot.schedule()
@@ -96,23 +99,26 @@ class Silence:
         self._timer = self._loop.timer(timeout, ref=False)
 
     def add(self, client: Client) -> None:
-        client.silence = self
         self._deadlines[client] = self._loop.now() + self._timeout
         if not self._timer.active:
             self._arm(self._timeout)
 
     def discard(self, client: Client) -> None:
-        client.silence = None
         del self._deadlines[client]
+
+    def __contains__(self, client: Client) -> bool:
+        return client in self._deadlines
 
     def is_empty(self) -> bool:
         return not self._deadlines
 
+    def first(self) -> tuple[Client, float] | None:
+        """The longest silent client and its deadline."""
+        return next(iter(self._deadlines.items()), None)
+
     def close(self) -> None:
         self._timer.stop()
         self._timer.close()
-        for client in self._deadlines:
-            client.silence = None
         self._deadlines.clear()
 
     def _arm(self, delay: float) -> None:
@@ -132,8 +138,26 @@ class Silence:
             self._on_expired(client)
 
 
+# Those of the servers that serve now. A request does not say which of them it is in: that would
+# cost each idle client of a thread or child 16 bytes.
+_lots: list[Lot] = []
+
+
+def may_be_closed(request: Any) -> bool:
+    """Say whether a request may be closed at once by whoever wants it closed; see `Lot.forsake`."""
+    for lot in tuple(_lots):  # noqa: SIM110 - a generator would cost each close 0.3 us
+        if request in lot.clients and not lot.forsake(request):
+            return False
+    return True
+
+
+def leave_to_parent() -> None:
+    """In a child: no lot has any client here."""
+    _lots.clear()
+
+
 class Lot:
-    """Clients under the care of one run of `serve_forever`.
+    """Clients under the care of one run of `serve_forever`, which ends with `suspend`.
 
     Args:
         ready: where a parked client is put, unparked, once it has bytes, an end or an error to
@@ -157,26 +181,30 @@ class Lot:
         self.schedule = schedule
         self._on_silent = on_silent
         self._wake = wake
-        self._silences: dict[float, Silence] = {}
-        # One bound method for all clients, where `self.forsake` would make one each: 64 bytes.
-        self._close_gate = self.forsake
+        #: Those whose silence is bounded while they are parked, by their timeout. A client does not
+        #: say which of these it is in: that would cost each idle one 16 bytes.
+        self.silences: dict[float, Silence] = {}
         #: Every client admitted and not yet discarded, parked or busy, by its request.
         self.clients: dict[Any, Client] = {}
+        #: Called with the request and address of each client who is forgotten, where anybody waits
+        #: for one to go.
+        self.on_gone: Callable[[Any, Any], None] | None = None
+        #: The descriptors of `clients`, where children are forked.
+        self.descriptors: ClientDescriptors | None = None
         #: Requests that another thread wants closed; the serving greenlet does it.
         self.forsaken: deque[Any] = deque()
+        _lots.append(self)
 
     def admit(self, client: Client) -> None:
         """Take `client` into the table; it is not parked yet."""
         self.clients[client.request] = client
         client.lot = self
-        client.request.close_gate = self._close_gate
+        if self.descriptors is not None:
+            self.descriptors.add(client.request)
 
     def holds(self, client: Client) -> bool:
         """Whether `client` was admitted, and not discarded since."""
-        try:
-            return self.clients.get(client.request) is client
-        except TypeError:  # a request that cannot be hashed was never admitted
-            return False
+        return client.lot is self
 
     def park(self, client: Client) -> None:
         """Watch `client` until it is ready. Its read buffer must be empty."""
@@ -191,25 +219,36 @@ class Lot:
             self._silence(timeout).add(client)
 
     def _silence(self, timeout: float) -> Silence:
-        silence = self._silences.get(timeout)
+        silence = self.silences.get(timeout)
         if silence is None:
-            if len(self._silences) >= _MAX_EMPTY_SILENCES:
+            if len(self.silences) >= _MAX_EMPTY_SILENCES:
                 self._drop_empty_silences()
-            silence = self._silences[timeout] = Silence(timeout, self._on_expired)
+            silence = self.silences[timeout] = Silence(timeout, self._on_expired)
         return silence
 
     def _drop_empty_silences(self) -> None:
-        for timeout, silence in list(self._silences.items()):
+        for timeout, silence in list(self.silences.items()):
             if silence.is_empty():
                 silence.close()
-                del self._silences[timeout]
+                del self.silences[timeout]
 
     def unpark(self, client: Client) -> None:
         """Stop watching a parked client; the caller goes on with it."""
         client.state = BUSY
         client.watcher.stop()
-        if client.silence is not None:
-            client.silence.discard(client)
+        if self.silences:
+            self.end_silence(client)
+
+    def end_silence(self, client: Client) -> None:
+        """A client, who may be parked no more, can be as silent as it likes."""
+        likely = self.silences.get(client.request.timeout)
+        if likely is not None and client in likely:
+            likely.discard(client)
+            return
+        for silence in self.silences.values():
+            if client in silence:
+                silence.discard(client)
+                return
 
     def end_soon(self, client: Client) -> None:
         """Queue the last turn of a parked client, who is closed already or to be closed."""
@@ -244,10 +283,21 @@ class Lot:
 
     def discard(self, client: Client) -> None:
         """Forget `client`: its watcher is closed, so its descriptor may be closed now."""
-        self.unwatch(client)
+        self.forget(client)
+        if self.on_gone is not None:
+            self.on_gone(client.request, client.address)
+
+    def forget(self, client: Client) -> None:
+        """As `discard`, but nobody is told.
+
+        Of a client without a watcher, any thread may do this.
+        """
+        if client.watcher is not None:
+            self.unwatch(client)
         client.lot = None
-        client.request.close_gate = None
         self.clients.pop(client.request, None)
+        if self.descriptors is not None:
+            self.descriptors.discard(client.request)
 
     def forsake(self, request: Any) -> bool:
         """Say whether a request that somebody closes may be closed at once, by whoever asked.
@@ -257,6 +307,8 @@ class Lot:
         another greenlet closes is unparked first and then ends like any other; one that another
         thread closes is left to the serving greenlet, which alone may stop its watcher.
         """
+        if self.descriptors is not None:
+            self.descriptors.discard(request)
         client = self.clients.get(request)
         if client is None or client.state is not PARKED:
             return True
@@ -269,10 +321,9 @@ class Lot:
 
     def suspend(self) -> list[Client]:
         """Let go of every client, because this hub serves no longer; return them."""
+        _lots.remove(self)
         clients = list(self.clients.values())
         for client in clients:
-            if client.silence is not None:
-                client.silence.discard(client)
             if client.state is PARKED:
                 self._drop_watcher(client)
             else:
@@ -281,9 +332,8 @@ class Lot:
                 if watcher is not None and watcher.callback is client:
                     watcher.stop()
             client.lot = None
-            client.request.close_gate = None
-        for silence in self._silences.values():
+        for silence in self.silences.values():
             silence.close()
-        self._silences.clear()
+        self.silences.clear()
         self.clients.clear()
         return clients

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gevent import get_hub, getcurrent
@@ -25,7 +27,8 @@ class Sleeper:
         self._asleep = False
         self._rung = False
         self._ring_scheduled = False
-        self._waker = Waker(self.ring)
+        self._hub_errands: deque[Callable[[], Any]] = deque()
+        self._waker = Waker(self._woken)
 
     def in_this_thread(self) -> bool:
         """Whether the caller runs in the thread of the sleeping greenlet."""
@@ -54,6 +57,23 @@ class Sleeper:
     def ring_soon(self) -> None:
         """Wake the greenlet at the hub's next turn; from any greenlet, thread or signal handler."""
         self._waker.wake()
+
+    def call_in_hub(self, errand: Callable[[], Any]) -> None:
+        """Have the hub call `errand`, which must not block; from anywhere.
+
+        Whatever the serving greenlet is kept by, the hub is not.
+        """
+        self._hub_errands.append(errand)
+        self._waker.wake()
+
+    def _woken(self) -> None:
+        while self._hub_errands:
+            self._hub_errands.popleft()()
+        self.ring()
+
+    def frame(self) -> Any:
+        """The innermost frame of the sleeping greenlet, which may be in a handler."""
+        return self._greenlet.gr_frame
 
     def sleep(self) -> None:
         """Block until rung, or not at all if that has happened since the last sleep."""

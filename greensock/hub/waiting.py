@@ -37,6 +37,12 @@ def new_watcher(fd: int, events: int) -> Any:
     return watcher
 
 
+def new_timer(seconds: float) -> Any:
+    """An inactive timer of this thread's hub; whoever asked closes it."""
+    # libuv's timers count in milliseconds, and warn of less.
+    return get_hub().loop.timer(max(seconds, 0.001), ref=False)
+
+
 @functools.cache
 def _is_libuv(loop_class: type) -> bool:
     return loop_class.__module__.startswith("gevent.libuv")
@@ -51,7 +57,11 @@ def loop_of(watcher: Any) -> Any:
 def is_of_this_thread(watcher: Any) -> bool:
     """Whether `watcher` is one of this thread's hub, so that it may be waited on here."""
     hub = get_hub_if_exists()
-    return hub is not None and loop_of(watcher) is hub.loop
+    if hub is None:
+        return False
+    # As `loop_of`, which would be another call for each wait.
+    loop = getattr(watcher, "loop", None)
+    return (watcher._watcher_ref.loop if loop is None else loop) is hub.loop
 
 
 def leave_for(hub: Any) -> Any:
@@ -111,6 +121,11 @@ def wait(watcher: Any, timeout: float | None, or_this: Any = None) -> None:
 
 #: Block this greenlet for some seconds.
 pause = sleep
+
+
+def look_at_the_clock() -> None:
+    """Have timers that are started now count from now, not from when the loop last turned."""
+    get_hub().loop.update_now()
 
 
 def wait_readable(fd: int, timeout: float | None) -> bool:

@@ -68,33 +68,39 @@ class Latch:
         with self._lock:
             self._set = False
 
-    def wait(self) -> None:
+    def wait(self, timeout: float | None = None) -> bool:
         """Block until set: the greenlet where this thread has a hub, else the thread.
 
-        Called from a hub callback, or from a signal handler that runs in the hub, it returns at
-        once: there it could only deadlock.
+        Returns whether it was set, rather than `timeout` seconds over. Called from a hub callback,
+        or from a signal handler that runs in the hub, it returns at once: there it could only
+        deadlock.
         """
         hub = get_hub_if_exists()
         if hub is not None and getcurrent() is hub:
-            return
+            return self._set
         if hub is None:
-            self._wait_in_thread()
+            self._wait_in_thread(-1 if timeout is None else timeout)
         else:
-            self._wait_in_greenlet(hub)
+            self._wait_in_greenlet(hub, timeout)
+        return self._set
 
-    def _wait_in_thread(self) -> None:
+    def _wait_in_thread(self, timeout: float) -> None:
         lock = monkey.get_original("_thread", "allocate_lock")()
         lock.acquire()
         with self._lock:
             if self._set:
                 return
             self._releases.append(lock.release)
-        lock.acquire()
+        lock.acquire(timeout=timeout)
 
-    def _wait_in_greenlet(self, hub: Any) -> None:
+    def _wait_in_greenlet(self, hub: Any, timeout: float | None) -> None:
         waiter = Waiter(hub)
         waker = Waker(lambda: waiter.switch(None))
+        timer = None
         try:
+            if timeout is not None:
+                timer = hub.loop.timer(max(timeout, 0.001))
+                timer.start(waiter.switch, None)
             with self._lock:
                 if self._set:
                     return
@@ -102,3 +108,6 @@ class Latch:
             waiter.get()
         finally:
             waker.close()
+            if timer is not None:
+                timer.stop()
+                timer.close()

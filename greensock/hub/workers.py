@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import getweakrefcount
 
@@ -54,6 +54,7 @@ class WorkerPool:
         self._refs_at_rest: int | None = None
         self._next_turn: Any = None
         self._joiners: list[Latch] = []
+        self._closed = False
 
     def is_here(self) -> bool:
         """Whether this thread's hub is the one whose greenlets these are."""
@@ -74,12 +75,31 @@ class WorkerPool:
             self.schedule()
         self.jobs.append(job)
 
-    def join(self) -> None:
-        """Block until no job is queued or running; from any thread or greenlet but a worker."""
+    def at_work(self) -> Iterator[tuple[Any, Any]]:
+        """Each worker that is blocked in a job, and that job, as its frames tell.
+
+        One after the other: the caller may let the hub turn in between.
+        """
+        for worker in self._workers.difference(self._idle):
+            frame = worker.gr_frame
+            while frame is not None and frame.f_code is not WorkerPool._run_jobs.__code__:
+                frame = frame.f_back
+            if frame is not None and frame.f_locals.get("job") is not None:
+                yield worker, frame.f_locals["job"]
+
+    def end(self, worker: Any) -> None:
+        """Raise GreenletExit in a worker, soon."""
+        self._hub.loop.run_callback_threadsafe(worker.throw, GreenletExit)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Block until no job is queued or running; from any thread or greenlet but a worker.
+
+        Returns whether it came to that, rather than `timeout` seconds over.
+        """
         latch = Latch()
         self._joiners.append(latch)
         self._release_joiners()
-        latch.wait()
+        return latch.wait(timeout)
 
     def kill(self) -> None:
         """Raise GreenletExit in every busy worker, soon, and drop what is queued."""
@@ -89,20 +109,29 @@ class WorkerPool:
             self._hub.loop.run_callback(worker.throw, GreenletExit)
 
     def close(self) -> None:
-        """End the idle workers; only once there is no busy one. The pool can be used again."""
+        """End the idle workers now, and each busy one as soon as it has nothing to do.
+
+        Jobs that are queued, or come later, still run; no worker is kept for another.
+        """
+        self._closed = True
+        if not self._unfinished:
+            self._close_next_turn()
+        for worker in self._idle:
+            self._hub.loop.run_callback(self._end_if_idle, worker)
+        # So that they are gone; in the hub itself, nobody can wait for that.
+        while self._idle and getcurrent() is not self._hub:
+            sleep(0)
+
+    def _end_if_idle(self, worker: Any) -> None:
+        """In the hub. Since this was scheduled, a job may have been given to the worker."""
+        if worker in self._idle:
+            worker.throw(GreenletExit)
+
+    def _close_next_turn(self) -> None:
         if self._next_turn is not None:
             self._next_turn.stop()
             self._next_turn.close()
             self._next_turn = None
-        for worker in self._idle:
-            self._hub.loop.run_callback(worker.throw, GreenletExit)
-        if self._idle:
-            self.join_idle()
-
-    def join_idle(self) -> None:
-        """Let the hub turn until the idle workers have ended."""
-        while self._idle:
-            sleep(0)
 
     def _release_joiners(self) -> None:
         if self._joiners and not (self.jobs or self._unfinished or self.busy):
@@ -143,6 +172,8 @@ class WorkerPool:
         jobs, self._unfinished = self._unfinished, []
         for job in jobs:
             self.submit(job)
+        if self._closed:
+            self._close_next_turn()
 
     def _take_worker(self) -> Any:
         while self._idle:
@@ -171,7 +202,7 @@ class WorkerPool:
         hub = self._hub
         try:
             leave_for(hub)
-            while self._run_jobs(me) and len(self._idle) < _MAX_IDLE:
+            while self._run_jobs(me) and len(self._idle) < _MAX_IDLE and not self._closed:
                 self._idle.append(me)
                 if self.jobs or self._unfinished:
                     self.schedule()
@@ -194,18 +225,19 @@ class WorkerPool:
 
     def _run_jobs(self, me: Any) -> bool:
         """Run queued jobs until one blocks; say whether nobody got to know this greenlet."""
-        jobs = self.jobs
-        refs = sys.getrefcount(me)
+        jobs, run = self.jobs, self._run
+        count_references, count_weak_references = sys.getrefcount, getweakrefcount
+        refs = count_references(me)
         while jobs:
             job = jobs.popleft()
-            if self._run(job):
+            if run(job):
                 self._unfinished.append(job)
             job = None
             if self._dispatched is not me:
                 # It blocked: who resumed it may hold a reference just now, so that only at rest
                 # can be told whether someone keeps one.
                 break
-            if sys.getrefcount(me) != refs or getweakrefcount(me) or me.__dict__:
+            if count_references(me) != refs or count_weak_references(me) or me.__dict__:
                 return False
             me.gr_context = None
         return True

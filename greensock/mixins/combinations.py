@@ -9,7 +9,7 @@ from greensock.datagram_servers import UDPServer
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
-from greensock.servers import TCPServer
+from greensock.stream_servers import TCPServer
 
 
 class GreenletUDPServer(GreenletMixIn, UDPServer):
@@ -39,7 +39,7 @@ if hasattr(os, "fork"):
 
 if hasattr(socket, "AF_UNIX"):
     from greensock.datagram_servers import UnixDatagramServer
-    from greensock.servers import UnixStreamServer
+    from greensock.stream_servers import UnixStreamServer
 
     class GreenletUnixStreamServer(GreenletMixIn, UnixStreamServer):
         """UnixStreamServer that handles each turn in a greenlet."""

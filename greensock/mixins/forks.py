@@ -4,47 +4,35 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from greensock import turns
-from greensock.handlers import ends_plainly
+from greensock.base_server import BaseServer
+from greensock.draining import AtWork
+from greensock.handler_shape import ends_plainly
 from greensock.hub import children
-from greensock.hub.children import ChildWatch, Marks
-from greensock.hub.crowd import Crowd
+from greensock.hub.children import ChildWatch
+from greensock.hub.client_descriptors import ClientDescriptors
+from greensock.hub.crowd import Crowd, Vacancies
+from greensock.hub.kept_children import KeptChild, make_room, withdraw
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import BUSY, ENDING, OPENING, PARKED, Client
+from greensock.hub.lot import BUSY, ENDING, OPENING, PARKED, WHOLE, Client
+from greensock.hub.marks import Marks
+from greensock.mixins.child_turns import PARKS, ChildTurn, killer
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.lingering_sockets import LingeringSocket
-from greensock.net.request_sockets import OriginalSocket, is_request_socket
-from greensock.servers import BaseServer
+from greensock.net.request_sockets import OriginalSocket
 from greensock.serving import Serving
 from greensock.turns import Outcome
+from greensock.unmixed import Unmixed
 
 if TYPE_CHECKING:
     _Base = BaseServer
 else:
-    _Base = object
-
-
-class _ChildTurn:
-    """A turn that runs in a child."""
-
-    __slots__ = ("client", "is_first", "kept", "mark", "watch")
-
-    def __init__(self, client: Client, is_first: bool, kept: bool, mark: int) -> None:
-        self.client = client
-        self.is_first = is_first
-        #: Whether the parent keeps the request open too, to park it afterwards.
-        self.kept = kept
-        #: The number of the mark that the child sets if its client is to be parked.
-        self.mark = mark
-        self.watch: ChildWatch | None = None
-
-    def unwatch(self) -> None:
-        if self.watch is not None:
-            self.watch.close()
-            self.watch = None
+    _Base = Unmixed
 
 
 class ForkingMixIn(_Base):
@@ -57,7 +45,8 @@ class ForkingMixIn(_Base):
     - `block_on_close`: whether `server_close()` waits for the children. True.
     - `timeout`: seconds after which `handle_request` looks for children that have ended. 300.
     - `linger`: seconds for which a child that has answered a client waits for that client's next
-      request before it leaves the client to the lot and ends. 0: not at all.
+      request before it leaves the client to the lot and ends. 0: not at all. A client who never
+      pauses keeps its child.
 
     Instance variable: `active_children`, the pids of the children not yet waited for, or None
     before the first.
@@ -80,12 +69,24 @@ class ForkingMixIn(_Base):
     # served by the child it has.
     linger = 0.2
 
-    _child_turns: dict[int, _ChildTurn] | None = None
+    _hands_over = True
+    _shares_unread = False
+    _workers = "processes"
+    _child_turns: dict[int, ChildTurn] | None = None
     _crowd: Crowd | None = None
     _marks: Marks | None = None
+    _vacancies: Vacancies | None = None
+    _makes_room = False
 
     def collect_children(self, *, blocking: bool = False) -> None:
-        """Reap the children that have ended; with `blocking`, wait for all of them."""
+        """Reap the children that have ended; with `blocking`, wait for all of them.
+
+        From any thread; while the server serves, it is its thread that does so.
+        """
+        # The children's watchers are that thread's loop's: closed here, they crashed it.
+        self._on_serving_greenlet(functools.partial(self._collect, blocking))
+
+    def _collect(self, blocking: bool) -> None:
         for pid in list(self.active_children or ()):
             if blocking:
                 children.wait_for_exit(pid)
@@ -106,6 +107,8 @@ class ForkingMixIn(_Base):
         if self._admit(request, client_address) is not None:
             return
         client = Client(request, client_address)
+        client.state = WHOLE
+        self._begin_whole(request, client_address)
         if self._serving is None:
             while not self._has_room():
                 children.wait_for_any(list(self.active_children or ()))
@@ -118,16 +121,26 @@ class ForkingMixIn(_Base):
     def server_close(self) -> None:
         """Close as the server does, then wait for the children if `block_on_close`."""
         super().server_close()
+        self._on_serving_greenlet(self._dismiss_silent)
         self._on_serving_greenlet(
-            functools.partial(self.collect_children, blocking=self.block_on_close)
+            functools.partial(self.collect_children, blocking=self._blocks_on_close())
         )
         self._on_serving_greenlet(self._close_clients)
         if self._crowd is not None:
             self._crowd.close()
             self._crowd = None
+        if self._vacancies is not None and not self.active_children:
+            self._vacancies.close()
+            self._vacancies = None
+
+    def _blocks_on_close(self) -> bool:
+        return self.block_on_close
 
     def _wants_service(self) -> bool:
         return type(self).service_actions is not ForkingMixIn.service_actions
+
+    def _keeps_child(self) -> bool:
+        return True
 
     def _runs_on_hub(self) -> bool:
         return threads_are_greenlets()
@@ -135,14 +148,48 @@ class ForkingMixIn(_Base):
     def _request_class(self) -> type[OriginalSocket]:
         if self._runs_on_hub():
             return CooperativeSocket
-        return LingeringSocket if self._shape().parks else OriginalSocket
+        return LingeringSocket if self._shape().needs_request_socket else OriginalSocket
+
+    def _hurry_lingering(self, drained_at: float) -> None:
+        self._note_waiting(True)
+        self._dismiss_silent(drained_at)
+
+    def _kept_children(self) -> list[KeptChild]:
+        turns = (self._child_turns or {}).values()
+        return [turn.keeps for turn in turns if turn.keeps is not None]
+
+    def _dismiss_silent(self, drained_at: float = 0.0) -> None:
+        """Have each child that keeps its client end once the client is silent."""
+        for child in self._kept_children():
+            child.dismiss(drained_at)
+
+    def _at_work(self) -> Iterator[AtWork]:
+        for pid, turn in list((self._child_turns or {}).items()):
+            client = turn.client
+            yield AtWork(client.address, client.request, f"child {pid}", killer(pid))
+
+    def _join_workers(self, timeout: float) -> bool:
+        deadline = monotonic() + timeout
+        self.collect_children()
+        while self.active_children and monotonic() < deadline:
+            children.wait_for_any(list(self.active_children), deadline - monotonic())
+            self.collect_children()
+        return not self.active_children
 
     def _has_room(self) -> bool:
         return self.max_children is None or len(self.active_children or ()) < self.max_children
 
     def _note_waiting(self, waiting: bool) -> None:
         if self._crowd is not None:
-            self._crowd.set_waiting(waiting)
+            self._crowd.set_waiting(waiting or self.draining)
+        if self._vacancies is None:
+            return
+        if waiting and self._serving is not None and self.overflow == "evict":
+            make_room(self._kept_children(), self._vacancies, len(self._serving.ready))
+            self._makes_room = True
+        elif self._makes_room:
+            withdraw(self._vacancies)
+            self._makes_room = False
 
     def _begin_turn(self, client: Client) -> None:
         serving = self._serving
@@ -152,10 +199,10 @@ class ForkingMixIn(_Base):
         serving.lot.unwatch(client)
         is_first = client.handler is None
         unprompted = client.handler is None and not self._shape().waits_for_data
-        if not unprompted and not turns.wants_turn(client):
+        if not unprompted and not self._wants_turn(client):
             serving.lot.park(client)
         elif not self._shape().request_wise and client.state is not ENDING:
-            serving.lot.discard(client)
+            self._take_out_of_lot(client)
             self._fork(client)
         elif client.handler is None and client.state is not ENDING and not self._open(client):
             serving.lot.discard(client)
@@ -163,9 +210,16 @@ class ForkingMixIn(_Base):
             serving.lot.park(client)
         elif client.state is ENDING and ends_plainly(client.handler):
             serving.lot.discard(client)
-            turns.serve_turn(self, client)
+            turns.serve_turn(self, client, self._turn)
         else:
             self._fork(client, is_first)
+
+    def _take_out_of_lot(self, client: Client) -> None:
+        """From now on a child alone has the client."""
+        if self._serving is not None:
+            self._counters.begin_whole()
+            self._serving.lot.forget(client)
+            client.state = WHOLE
 
     def _open(self, client: Client) -> bool:
         """Have the handler set up here, once a client; False if its client is closed for it."""
@@ -174,20 +228,38 @@ class ForkingMixIn(_Base):
         client.state = BUSY
         return opened
 
-    def _fork(self, client: Client, is_first: bool = True) -> None:
-        serving = self._serving
-        kept = serving is not None and serving.lot.holds(client)
+    def _new_turn(self, client: Client, is_first: bool) -> ChildTurn:
+        """All that a child shares with its parent, which is made before the fork."""
+        if self._crowd is None and self.max_children is not None:
+            self._crowd = Crowd()
         if self._marks is None:
             self._marks = Marks()
-        turn = _ChildTurn(client, is_first, kept, self._marks.acquire())
-        if self._crowd is None and self.max_children is not None:
-            # Before the fork: the child is told through it.
-            self._crowd = Crowd()
+        serving = self._serving
+        returns = serving is not None and serving.lot.holds(client)
+        turn = ChildTurn(client, is_first, returns, self._marks.acquire())
+        if self._tls is not None and self._tls.keeps_child(client):
+            try:
+                if self._vacancies is None:
+                    self._vacancies = Vacancies()
+                turn.keeps = KeptChild(turn.mark, self._vacancies)
+            except OSError:
+                turn.mark.release()
+                raise
+        return turn
+
+    def _fork(self, client: Client, is_first: bool = True) -> None:
+        serving = self._serving
+        try:
+            turn = self._new_turn(client, is_first)
+        except OSError:
+            self._have_no_worker(client)
+            return
         try:
             pid = children.fork()
         except OSError:
-            self._marks.release(turn.mark)
-            self._end_unstarted(client)
+            turn.close()
+            turn.mark.release()
+            self._have_no_worker(client)
             return
         if pid == 0:
             self._become_child(turn)
@@ -197,18 +269,15 @@ class ForkingMixIn(_Base):
             self._child_turns = {}
         self.active_children.add(pid)
         self._child_turns[pid] = turn
+        if turn.returns:
+            # The child has it, and would have it again.
+            client.request.unread = b""
+            client.request.unread_at = 0
         if serving is not None:
             turn.watch = ChildWatch(pid, self._child_exited)
-        if not kept:
+            serving.worker_started()
+        if not turn.returns:
             self.close_request(client.request)
-
-    def _end_unstarted(self, client: Client) -> None:
-        """No child to be had (memory, or the limit of processes): only this client is lost."""
-        self.handle_error(client.request, client.address)
-        client.state = ENDING
-        turns.serve_turn(self, client)
-        if self._serving is not None:
-            self._serving.settle(client, turns.END)
 
     def _child_exited(self, pid: int) -> None:
         """In the hub: a child is gone."""
@@ -221,17 +290,25 @@ class ForkingMixIn(_Base):
         if self.active_children is not None:
             self.active_children.discard(pid)
         turn = (self._child_turns or {}).pop(pid, None)
-        if turn is None or self._marks is None:
+        if turn is None:
             return
-        turn.unwatch()
-        parks = self._marks.release(turn.mark)
-        if not turn.kept:
+        turn.close()
+        mark = turn.mark
+        mark.release()
+        parks = bool(mark.left & PARKS)
+        self._counters.add_child(mark.left)
+        self._counters.add_bytes(*mark.exchanged)
+        self._counters.evicted += mark.is_evicted
+        if not turn.returns:
+            if self._drain is not None:
+                self._drain.note_child(mark.silent_since)
+            self._end_whole(turn.client.request, turn.client.address)
             return
         client, serving = turn.client, self._serving
         if parks and serving is None:
             client.state = PARKED
         if serving is not None:
-            serving.settle(client, turns.PARK if parks else turns.END)
+            serving.settle(client, turns.PARK if parks else turns.END, mark.silent_since)
         if not parks:
             # The handler has finished, in the child: here it only goes.
             client.handler = None
@@ -239,6 +316,7 @@ class ForkingMixIn(_Base):
             self.close_request(client.request)
 
     def _resume(self, serving: Serving) -> None:
+        serving.lot.descriptors = ClientDescriptors()
         super()._resume(serving)
         for pid, turn in (self._child_turns or {}).items():
             turn.watch = ChildWatch(pid, self._child_exited)
@@ -253,13 +331,13 @@ class ForkingMixIn(_Base):
 
     # In the child.
 
-    def _become_child(self, turn: _ChildTurn) -> NoReturn:
+    def _become_child(self, turn: ChildTurn) -> NoReturn:
         try:
             children.run_in_child(functools.partial(self._work_in_child, turn))
         finally:
             os._exit(1)
 
-    def _work_in_child(self, turn: _ChildTurn) -> NoReturn:
+    def _work_in_child(self, turn: ChildTurn) -> NoReturn:
         status = 1
         try:
             self._leave_parent(turn.client)
@@ -272,35 +350,50 @@ class ForkingMixIn(_Base):
         serving = self._serving
         self._serving = None
         if self._is_stream():
-            others: list[Any] = [listening.native(self.socket)] if hasattr(self, "socket") else []
+            others: list[Any] = []
+            if hasattr(self, "socket") and self.socket.fileno() >= 0:
+                others.append(listening.native(self.socket))
             others += [other.request for other in self._suspended]
             if serving is not None:
-                others += serving.lot.clients
                 others += [other.request for other in serving.ready if other.lot is None]
             others = [other for other in others if other is not client.request]
             children.close_descriptors(fd for fd in listening.abandon(others) if fd >= 0)
+            if serving is not None and serving.lot.descriptors is not None:
+                serving.lot.descriptors.close_all_but(client.request)
         self._suspended = []
         for sock in client.request if isinstance(client.request, tuple) else (client.request,):
             if isinstance(sock, CooperativeSocket):
                 sock.forget_hub()
-        if is_request_socket(client.request):
-            client.request.close_gate = None
+            elif not isinstance(sock, bytes | OriginalSocket):
+                children.take_along(sock)
 
-    def _run_child_turn(self, turn: _ChildTurn) -> int:
+    def _run_child_turn(self, turn: ChildTurn) -> int:
         """Run the turn; return the exit status: 0, or 1 if the handler raised an Exception."""
         status = 1
 
         def run(server: Any, client: Client) -> Outcome:
             nonlocal status
-            if server._shape().request_wise and client.handler is not None:
+            outcome: Outcome
+            if turn.keeps is not None:
+                outcome = server._tls.run_turns(client, turn.keeps)
+            elif server._shape().request_wise and client.handler is not None:
                 linger = self.linger * (turns.FIRST_LINGER if turn.is_first else 1)
-                outcome = turns.run_lingering_turn(server, client, linger, self._crowd)
+                outcome = turns.GO_ON
+                # What this child has read cannot go back to its parent, whoever waits there.
+                while outcome is turns.GO_ON:
+                    outcome = turns.run_lingering_turn(
+                        server, client, linger, self._crowd, turn.mark
+                    )
             else:
                 self.finish_request(client.request, client.address)
                 outcome = turns.END
             status = 0
             return outcome
 
-        if turns.serve_turn(self, turn.client, run) is turns.PARK and self._marks is not None:
-            self._marks.set(turn.mark)
+        counters = self._counters
+        before = counters.counted_in_child()
+        received, sent = counters.bytes_received, counters.bytes_sent
+        parks = turns.serve_turn(self, turn.client, run) is turns.PARK
+        turn.mark.exchanged = counters.bytes_received - received, counters.bytes_sent - sent
+        turn.mark.left = counters.since(before) | (PARKS if parks else 0)
         return status

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
 
-from greensock import turns
+from greensock import turns, whereabouts
+from greensock.base_server import BaseServer
+from greensock.draining import AtWork, hang_up
 from greensock.hub.lot import PARKED, Client
 from greensock.hub.workers import WorkerPool
-from greensock.servers import BaseServer
 from greensock.serving import Serving
-from greensock.turns import Turn
+from greensock.turns import END, PARK, Turn
+from greensock.unmixed import Unmixed
 
 if TYPE_CHECKING:
     _Base = BaseServer
 else:
-    _Base = object
+    _Base = Unmixed
 
 
 class GreenletMixIn(_Base):
@@ -42,12 +45,14 @@ class GreenletMixIn(_Base):
     block_on_close = True
     max_greenlets: int | None = None
 
+    _hands_over = True
     _pool: WorkerPool | None = None
     _turns_at_work: dict[int, Turn] | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a greenlet for the request, or park its client."""
         if self._admit(request, client_address) is None:
+            self._begin_whole(request, client_address)
             self._pool_here().submit((request, client_address))
 
     def process_request_greenlet(self, request: Any, client_address: Any) -> None:
@@ -59,7 +64,7 @@ class GreenletMixIn(_Base):
         if turn is None:
             turns.serve_whole(self, request, client_address)
         else:
-            turn.outcome = turns.serve_turn(self, turn.client)
+            turn.outcome = turns.serve_turn(self, turn.client, self._turn)
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the handlers if `block_on_close`."""
@@ -67,11 +72,35 @@ class GreenletMixIn(_Base):
         pool = self._pool
         if pool is None:
             return
-        if self.block_on_close and not pool.is_worker():
-            pool.join()
+        if self._blocks_on_close() and not pool.is_worker():
+            pool.join(None if self.graceful_timeout is None else 0)
             self._on_serving_greenlet(self._close_clients)
-        if pool.is_here() and not pool.busy:
+        if pool.is_here():
             pool.close()
+
+    def _blocks_on_close(self) -> bool:
+        return self.block_on_close
+
+    def _is_worker(self) -> bool:
+        return self._pool is not None and self._pool.is_worker()
+
+    def _at_work(self) -> Iterator[AtWork]:
+        return map(self._describe, () if self._pool is None else self._pool.at_work())
+
+    def _describe(self, work: tuple[Any, Any]) -> AtWork:
+        worker, job = work
+        request, address = job if isinstance(job, tuple) else (job.request, job.address)
+
+        def cut() -> None:
+            if not isinstance(request, tuple):
+                hang_up(request)
+            if self._pool is not None:
+                self._pool.end(worker)
+
+        return AtWork(address, request, whereabouts.find(worker.gr_frame).line, cut)
+
+    def _join_workers(self, timeout: float) -> bool:
+        return self._pool is None or self._pool.join(timeout)
 
     def _pool_here(self) -> WorkerPool:
         pool = self._pool
@@ -79,6 +108,8 @@ class GreenletMixIn(_Base):
             hook = type(self).process_request_greenlet
             plain = hook is GreenletMixIn.process_request_greenlet
             run = self._run_turn if plain else self._run_overridden_turn
+            if self._observes():
+                run = functools.partial(self._run_observed_turn, run)
             pool = self._pool = WorkerPool(run, lambda: self.max_greenlets)
         return pool
 
@@ -95,17 +126,43 @@ class GreenletMixIn(_Base):
             # All that is in these frames while a handler blocks is paid for by every client that
             # keeps a greenlet: no context manager, no argument tuple.
             request, client_address = job
-            try:  # noqa: SIM105
+            try:
                 turns.serve_whole(self, request, client_address)
             except (SystemExit, GreenletExit):
                 pass  # what would end a thread ends this greenlet's job only
+            finally:
+                self._end_whole(request, client_address)
             return False
-        return self._goes_on(job, turns.serve_turn_of_many(self, job))
+        # What `turns.serve_turn_of_many` does, and `_goes_on` for the usual outcome: two calls are
+        # 2 % of an exchange.
+        try:
+            outcome = self._turn(self, job)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
+            turns.end_one_of_many(self, job, error)
+            return False
+        if outcome is PARK and self._serving is not None and not self._is_closed:
+            self._serving.lot.park(job)
+            return False
+        if outcome is END:
+            turns.end(self, job)
+            return False
+        return self._goes_on(job, outcome)
+
+    def _run_observed_turn(
+        self, run: Callable[[Client | tuple[Any, Any]], bool], job: Client | tuple[Any, Any]
+    ) -> bool:
+        """As `run`, after on_connection was told."""
+        if not isinstance(job, tuple):
+            self._tell("busy", job.request, job.address)
+        return run(job)
 
     def _run_overridden_turn(self, job: Client | tuple[Any, Any]) -> bool:
         """As `_run_turn`, through the program's own process_request_greenlet."""
         if isinstance(job, tuple):
-            self._call_overridden(*job)
+            try:
+                self._call_overridden(*job)
+            finally:
+                self._end_whole(*job)
             return False
         if self._turns_at_work is None:
             self._turns_at_work = {}
@@ -144,7 +201,7 @@ class GreenletMixIn(_Base):
     def _leave_hub(self, hub_ends: bool) -> None:
         pool = self._pool
         if pool is not None and hub_ends:
-            if not self.block_on_close:
+            if not self._blocks_on_close() or not pool.join(self.graceful_timeout):
                 pool.kill()
             pool.join()
             pool.close()

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Iterator
+from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from greensock import turns
-from greensock.handlers import ends_plainly
+from greensock import turns, whereabouts
+from greensock.base_server import BaseServer
+from greensock.draining import AtWork, hang_up
+from greensock.handler_shape import ends_plainly
 from greensock.hub.crowd import Crowd
-from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import BUSY, ENDING, PARKED, Client
+from greensock.hub.lifetime import current_greenlet, threads_are_greenlets
+from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client
 from greensock.hub.waking import Latch
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.lingering_sockets import LingeringSocket
 from greensock.net.request_sockets import OriginalSocket
-from greensock.servers import BaseServer
 from greensock.turns import Outcome, Turn
+from greensock.unmixed import Unmixed
 
 if TYPE_CHECKING:
     _Base = BaseServer
 else:
-    _Base = object
+    _Base = Unmixed
 
 
 class Threads:
@@ -43,11 +48,12 @@ class Threads:
     def discard(self, thread: threading.Thread) -> None:
         self._threads.pop(thread, None)
 
-    def join(self) -> None:
-        """Wait for every thread but the caller's own."""
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for every thread but the caller's own, for `timeout` seconds in all at most."""
+        deadline = None if timeout is None else monotonic() + timeout
         for thread in list(self._threads):
             if thread is not threading.current_thread() and thread.ident is not None:
-                thread.join()
+                thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
 
     def __iter__(self) -> Iterator[threading.Thread]:
         return iter(list(self._threads))
@@ -86,24 +92,30 @@ class ThreadingMixIn(_Base):
     # by the thread it has. At 5,000 clients asking once a second each, 250 threads linger.
     linger = 0.05
 
+    _hands_over = True
+    _workers = "threads"
     _threads = Threads()
     _crowd: Crowd | None = None
     _turns_at_work: dict[int, Turn] | None = None
-    _waiting_for_room: list[Latch] | None = None
+    _awaiting_ends: list[Latch] | None = None
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """As in a server without a mixin but in a thread; errors are handled here.
 
         May be extended: it is called once for each turn of a client.
         """
-        turn = (self._turns_at_work or {}).get(id(request)) or Turn(Client(request, client_address))
-        if self._runs_on_hub():
-            turn.outcome = turns.serve_turn(self, turn.client)
+        turn = self._turns_at_work.get(id(request)) if self._turns_at_work else None
+        if turn is None or turn.client.state is WHOLE:
+            turns.serve_whole(self, request, client_address)
+        elif self._runs_on_hub():
+            turn.outcome = turns.serve_turn(self, turn.client, self._turn)
         else:
             turn.outcome = turns.serve_turn(
                 self,
                 turn.client,
-                functools.partial(turns.run_lingering_turn, linger=self.linger, crowd=self._crowd),
+                functools.partial(
+                    self._lingering_turn, linger=self.linger, crowd=self._crowd, turn=turn
+                ),
             )
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -111,6 +123,8 @@ class ThreadingMixIn(_Base):
         if self._admit(request, client_address) is not None:
             return
         client = Client(request, client_address)
+        client.state = WHOLE
+        self._begin_whole(request, client_address)
         if self._serving is None:
             while not self._has_room():
                 self._wait_for_room()
@@ -123,7 +137,7 @@ class ThreadingMixIn(_Base):
         """Close as the server does, then wait for the threads if `block_on_close`."""
         super().server_close()
         if self.block_on_close:
-            self._threads.join()
+            self._threads.join(None if self.graceful_timeout is None else 0)
             self._on_serving_greenlet(self._close_clients)
             if self._crowd is not None:
                 self._crowd.close()
@@ -135,36 +149,81 @@ class ThreadingMixIn(_Base):
     def _request_class(self) -> type[OriginalSocket]:
         if self._runs_on_hub():
             return CooperativeSocket
-        return LingeringSocket if self._shape().parks else OriginalSocket
+        return LingeringSocket if self._shape().needs_request_socket else OriginalSocket
+
+    def _is_worker(self) -> bool:
+        me = self._myself()
+        return any(turn.runs_in is me for turn in list((self._turns_at_work or {}).values()))
+
+    def _myself(self) -> Any:
+        return current_greenlet() if self._runs_on_hub() else threading.current_thread()
+
+    def _hurry_lingering(self, drained_at: float) -> None:
+        self._note_waiting(True)
+
+    def _at_work(self) -> Iterator[AtWork]:
+        # Once for all of them: each call looks at every thread.
+        frames = {} if self._runs_on_hub() else sys._current_frames()
+        for turn in list((self._turns_at_work or {}).values()):
+            yield self._describe(turn, frames)
+
+    def _describe(self, turn: Turn, frames: dict[int, FrameType]) -> AtWork:
+        client, runs_in = turn.client, turn.runs_in
+        if isinstance(runs_in, threading.Thread):
+            frame = frames.get(runs_in.ident or 0)
+        else:
+            frame = runs_in.gr_frame
+        line = whereabouts.find(frame).line
+        return AtWork(client.address, client.request, line, lambda: hang_up(client.request))
+
+    def _join_workers(self, timeout: float) -> bool:
+        # Not only `_threads`, which knows no daemons, and where waiting stops the hub.
+        deadline = monotonic() + timeout
+        while self._others_at_work():
+            left = deadline - monotonic()
+            if left <= 0:
+                return False
+            latch = self._latch_of_next_end()
+            if self._others_at_work():
+                latch.wait(left)
+        self._threads.join(max(0.0, deadline - monotonic()))
+        return True
+
+    def _others_at_work(self) -> bool:
+        me = self._myself()
+        return any(turn.runs_in is not me for turn in list((self._turns_at_work or {}).values()))
 
     def _has_room(self) -> bool:
         return self.max_threads is None or len(self._turns_at_work or ()) < self.max_threads
 
     def _note_waiting(self, waiting: bool) -> None:
-        if self._crowd is None and self.max_threads is not None:
-            self._crowd = Crowd()
         if self._crowd is not None:
-            self._crowd.set_waiting(waiting)
+            self._crowd.set_waiting(waiting or self.draining)
 
     def _wait_for_room(self) -> None:
-        if self._waiting_for_room is None:
-            self._waiting_for_room = []
-        latch = Latch()
-        self._waiting_for_room.append(latch)
+        latch = self._latch_of_next_end()
         if not self._has_room():
             latch.wait()
+
+    def _latch_of_next_end(self) -> Latch:
+        """What is set when the next turn ends."""
+        if self._awaiting_ends is None:
+            self._awaiting_ends = []
+        latch = Latch()
+        self._awaiting_ends.append(latch)
+        return latch
 
     def _begin_turn(self, client: Client) -> None:
         serving = self._serving
         if serving is not None and serving.lot.holds(client):
             serving.lot.unwatch(client)
             unprompted = client.handler is None and not self._shape().waits_for_data
-            if not unprompted and not turns.wants_turn(client):
+            if not unprompted and not self._wants_turn(client):
                 serving.lot.park(client)
                 return
             if client.state is ENDING and ends_plainly(client.handler):
                 serving.lot.discard(client)
-                turns.serve_turn(self, client)
+                turns.serve_turn(self, client, self._turn)
                 return
         self._start_thread(client)
 
@@ -174,46 +233,62 @@ class ThreadingMixIn(_Base):
         if self._turns_at_work is None:
             self._turns_at_work = {}
         turn = self._turns_at_work[id(client.request)] = Turn(client)
-        thread = threading.Thread(target=self._run_turn, args=(turn,))
+        thread = turn.runs_in = threading.Thread(target=self._run_turn, args=(turn,))
         thread.daemon = self.daemon_threads
         if self.block_on_close:
             self._threads.append(thread)
         try:
+            if self._crowd is None and self.max_threads is not None and not self._runs_on_hub():
+                # Before the first thread: made once somebody waits, it would be unknown to those
+                # that they wait for.
+                self._crowd = Crowd()
             thread.start()
-        except RuntimeError:
-            # No thread to be had (memory, or the limit of processes): only this client is lost.
+        except (RuntimeError, OSError):
+            # No thread to be had: memory, or the limit of processes. Or no descriptor.
             self._threads.discard(thread)
             self._turns_at_work.pop(id(client.request), None)
-            self._end_unstarted(client)
-
-    def _end_unstarted(self, client: Client) -> None:
-        self.handle_error(client.request, client.address)
-        client.state = ENDING
-        turns.serve_turn(self, client)
-        if self._serving is not None:
-            self._serving.settle(client, turns.END)
+            self._have_no_worker(client)
+        else:
+            if self._serving is not None:
+                self._serving.worker_started()
 
     def _run_turn(self, turn: Turn) -> None:
         """In the thread: run a turn, and hand the client back."""
         client = turn.client
+        if self._runs_on_hub():
+            turn.runs_in = current_greenlet()
         try:
             self.process_request_thread(client.request, client.address)
         finally:
             if self._turns_at_work is not None:
                 self._turns_at_work.pop(id(client.request), None)
             # In this order: server_close() waits for the threads, and then closes who was parked.
-            self._give_back(client, turn.outcome)
+            self._give_back(client, turn.outcome, turn.silent_since)
             self._threads.discard(threading.current_thread())
 
-    def _give_back(self, client: Client, outcome: Outcome) -> None:
+    def _give_back(self, client: Client, outcome: Outcome, silent_since: float) -> None:
         serving = self._serving
-        if serving is None:
+        if serving is None and client.state is WHOLE:
+            self._count_whole_out()
+        elif serving is None:
             client.state = BUSY if outcome is turns.END else PARKED
+        elif outcome is turns.END and not serving.ready:
+            # Its watcher went before the thread came, and its request is closed: nothing is left to
+            # do, for which waking the serving greenlet would cost each short connection a write and
+            # a turn of the loop. Who finds no room from now on looks again before it waits.
+            if client.state is WHOLE:
+                self._count_whole_out()
+            elif serving.lot.holds(client):
+                serving.lot.forget(client)
+            if serving.lot.on_gone is not None:
+                serving.do_soon(
+                    functools.partial(serving.lot.on_gone, client.request, client.address)
+                )
         else:
-            serving.returned.append((client, outcome))
+            serving.returned.append((client, outcome, silent_since))
             serving.sleeper.ring_soon()
-        while self._waiting_for_room:
-            self._waiting_for_room.pop().set()
+        while self._awaiting_ends:
+            self._awaiting_ends.pop().set()
 
     def _release(self, client: Client) -> None:
         """Nothing here: the lot is the serving greenlet's, and has no watcher of the client."""

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import socket as _stdlib_socket
+from _socket import MSG_DONTWAIT, MSG_WAITALL
 from collections.abc import Callable
-from socket import MSG_DONTWAIT, MSG_WAITALL
 from time import monotonic
 from typing import Any
 
 from greenlet import greenlet
 
 from greensock.hub.crowd import Crowd
+from greensock.hub.lot import may_be_closed
 from greensock.hub.waiting import (
     READ,
     WRITE,
@@ -99,11 +100,23 @@ class CooperativeSocket(RequestSocket):
     def getblocking(self) -> bool:
         return self.timeout != 0.0
 
+    def receive_now(self, size: int, flags: int = MSG_DONTWAIT) -> bytes | None:
+        # The C level has no timeout here.
+        try:
+            data = recv(self, size, flags)
+        except BlockingIOError:
+            data = None
+        self.reads_left = 0
+        return data
+
     def read_watcher(self) -> Any:
         # The lot's is also the one that turns wait on: a second would cost each client 137 bytes.
         watcher = self._reading
         if watcher is None or not is_of_this_thread(watcher):
-            watcher = self._reading = self._new_watcher(READ)
+            fd = self.fileno()
+            if fd < 0:
+                check_open(fd)
+            watcher = self._reading = new_watcher(fd, READ)
         return watcher
 
     def forget_read_watcher(self) -> None:
@@ -133,7 +146,11 @@ class CooperativeSocket(RequestSocket):
     def wait_readable(self) -> None:
         """Block this greenlet until there is something to read, or the timeout is over."""
         self.reads_left = READS_BEFORE_YIELD
-        self._wait(self.read_watcher(), READ)
+        watcher = self.read_watcher()
+        if watcher.active:
+            self._wait(watcher, READ)
+        else:
+            wait(watcher, self.timeout)
 
     def wait_writable(self) -> None:
         """Block this greenlet until the kernel takes more bytes, or the timeout is over."""
@@ -303,8 +320,9 @@ class CooperativeSocket(RequestSocket):
         return fd
 
     def _real_close(self, *args: Any) -> None:
-        if self.close_gate is None or self.close_gate(self):
-            self._close_watchers()
+        if may_be_closed(self):
+            if self._reading is not None or self._writing is not None:
+                self._close_watchers()
             c_socket.close(self)
 
     def _close_watchers(self) -> None:

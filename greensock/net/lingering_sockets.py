@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import select
 import struct
-from socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
+from _socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
 from typing import Any
 
 from gevent import monkey
 
 from greensock.hub.crowd import Crowd
-from greensock.net.request_sockets import RequestSocket, c_socket, recv
-from greensock.streams import FIRST_READ_SIZE
+from greensock.net.request_sockets import SMALL_READ_SIZE, RequestSocket, c_socket, recv
+
+
+@functools.lru_cache(maxsize=16)
+def _patience_and_limit(seconds: float) -> tuple[float, bytes]:
+    """`seconds`, and what the kernel takes for it.
+
+    Cached for the sake of the first: one float for all clients, where each idle one would keep the
+    32 bytes of its own.
+    """
+    whole = int(seconds)
+    return seconds, struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
+
+
+@functools.lru_cache(maxsize=64)
+def _poller(fd: int, crowd: int) -> Any:
+    """What polls two descriptors, or one and -1.
+
+    Kept: to make one for each exchange costs 2 us. It knows numbers only, so that it does for the
+    next client with the same ones too.
+    """
+    poller = monkey.get_original("select", "poll")()
+    for each in (fd, crowd):
+        if each >= 0:
+            poller.register(each, select.POLLIN)
+    return poller
 
 
 class LingeringSocket(RequestSocket):
@@ -40,28 +65,28 @@ class LingeringSocket(RequestSocket):
             return self._poll_within(max(seconds, 0.0), crowd)
         self._set_patience(seconds)
         try:
-            return recv(self, FIRST_READ_SIZE)
+            return recv(self, SMALL_READ_SIZE)
         except BlockingIOError:
             return None
 
     def _poll_within(self, seconds: float, crowd: Crowd | None) -> bytes | None:
-        poller = monkey.get_original("select", "poll")()
-        poller.register(self.fileno(), select.POLLIN)
-        if crowd is not None:
-            poller.register(crowd.fileno(), select.POLLIN)
+        fd, crowd_fd = self.fileno(), -1 if crowd is None else crowd.fileno()
+        try:
+            ready = _poller(fd, crowd_fd).poll(round(seconds * 1000))
+        except RuntimeError:
+            # Another thread still waits for a client who had this number, and was closed meanwhile.
+            ready = _poller.__wrapped__(fd, crowd_fd).poll(round(seconds * 1000))
         # With a timeout of the handler's, `recv` would wait for it whatever its flags say.
-        if self.fileno() not in dict(poller.poll(round(seconds * 1000))):
+        if fd not in dict(ready):
             return None
         try:
-            return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
+            return recv(self, SMALL_READ_SIZE, MSG_DONTWAIT)
         except (BlockingIOError, TimeoutError):
             return None
 
     def _set_patience(self, seconds: float) -> None:
         if seconds != self._patience:
-            self._patience = seconds
-            whole = int(seconds)
-            limit = struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
+            self._patience, limit = _patience_and_limit(seconds)
             self.setsockopt(SOL_SOCKET, SO_RCVTIMEO, limit)
 
     def receive(self, size: int, /) -> bytes:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
-from collections.abc import Iterator
+from _socket import MSG_DONTWAIT
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
-from sys import intern
 from typing import Any
 
 from gevent import monkey
@@ -31,6 +32,15 @@ class AcceptError(Enum):
     #: The listener is closed or never was one: there is nothing to watch any more.
     LISTENER_LOST = auto()
 
+
+# Reads of 64 KiB: whoever has sent more than a megabyte does not listen anyway.
+_MAX_DISCARDED = 16
+
+# One string for all the clients of a host (a balancer, say, or a NAT): 64 bytes each. Not interned:
+# each host that comes and goes would leave a dead entry in the interpreter's table, which grows
+# then, once, by 560 KiB. Arbitrary: at most 64 KiB for hosts that are not coming back.
+_MAX_HOSTS = 1_024
+_hosts: dict[str, str] = {}
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _LISTENER_LOST = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EOPNOTSUPP}
@@ -58,7 +68,7 @@ class ListeningSocket(OriginalSocket):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         OriginalSocket.__init__(self, *args, **kwargs)
-        self.request_class: type[OriginalSocket] = OriginalSocket
+        self.request_class: Callable[..., OriginalSocket] = OriginalSocket
 
     def accept(self) -> tuple[Any, Any]:
         return accept_request(self, self.request_class)
@@ -84,36 +94,75 @@ def abandon(sockets: list[Any]) -> Iterator[int]:
     return map(c_socket.detach, sockets)
 
 
-def accept_request(listener: Any, request_class: type[OriginalSocket]) -> tuple[Any, Any]:
+def is_ssl_socket(sock: Any) -> bool:
+    """Whether `sock` is an SSLSocket of the standard library's or of gevent's.
+
+    By name: `ssl` must not be imported before the program patches itself, if it ever does.
+    """
+    return any(
+        cls.__name__ == "SSLSocket" and cls.__module__ in ("ssl", "gevent.ssl")
+        for cls in type(sock).__mro__
+    )
+
+
+def is_new_session(request: Any) -> bool:
+    """Whether `request` is an SSLSocket that has made no handshake yet.
+
+    Such a one comes from a get_request of the program's that accepts from a wrapped listener.
+    """
+    return is_ssl_socket(request) and request.version() is None
+
+
+def accept_request(listener: Any, request_class: Callable[..., OriginalSocket]) -> tuple[Any, Any]:
     """Accept one client of `listener`; return its socket, a `request_class`, and its address.
+
+    The accept() of a TLS listener would make the handshake; it is not called.
 
     Raises:
         OSError: as accept; BlockingIOError if the listener does not block and nobody waits.
     """
-    if type(listener) not in (ListeningSocket, OriginalSocket, socket.socket):
-        # A TLS listener, say: its accept() does more than to accept.
-        request, address = listener.accept()
-        return adopt(request, request_class), address
-    raw = native(listener)
+    raw = listener
+    if type(listener) is not ListeningSocket:
+        if not is_plain(listener) and not is_ssl_socket(listener):
+            # Its accept() may do more than to accept.
+            request, address = listener.accept()
+            return adopt(request, request_class), address
+        raw = native(listener)
     fd, address = raw._accept()
     # The C getters: the class's `family` and `type` make an enum member a call, 1 us each.
     request = request_class(_family(raw), _kind(raw), raw.proto, fileno=fd)
     if len(address) == 2 and type(address) is tuple:
-        # One string for all the clients of a host (a balancer, say, or a NAT): 64 bytes each.
-        address = (intern(address[0]), address[1])
+        host = address[0]
+        known = _hosts.get(host)
+        if known is None:
+            if len(_hosts) >= _MAX_HOSTS:
+                _hosts.clear()
+            known = _hosts[host] = host
+        address = (known, address[1])
     return request, address
 
 
-def _family(sock: Any) -> int:
-    return int(_C_FAMILY.__get__(sock))
+def is_readable(fd: int) -> bool:
+    """Whether somebody waits at a listener, or a datagram at a socket."""
+    poller = monkey.get_original("select", "poll")()
+    poller.register(fd, select.POLLIN)
+    return any(events & select.POLLIN for _, events in poller.poll(0))
 
 
-def _kind(sock: Any) -> int:
-    return int(_C_TYPE.__get__(sock))
+def discard_unread(request: Any) -> None:
+    """Throw away what a client has sent, before it is closed.
+
+    Bytes that nobody has read make the kernel reset the connection, and with it go the last words
+    that were written to the client and have not reached it yet.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        for _ in range(_MAX_DISCARDED):
+            if len(c_socket.recv(native(request), 65536, MSG_DONTWAIT)) < 65536:
+                break
 
 
-_C_FAMILY: Any = c_socket.__dict__["family"]
-_C_TYPE: Any = c_socket.__dict__["type"]
+_family: Callable[[Any], int] = c_socket.__dict__["family"].__get__
+_kind: Callable[[Any], int] = c_socket.__dict__["type"].__get__
 
 
 def is_plain(request: Any) -> bool:
@@ -121,13 +170,13 @@ def is_plain(request: Any) -> bool:
     return type(request) is OriginalSocket or type(request) is socket.socket
 
 
-def adopt(request: Any, request_class: type[OriginalSocket]) -> Any:
+def adopt(request: Any, request_class: Callable[..., OriginalSocket]) -> Any:
     """`request` itself, or a `request_class` in its place if it is a plain socket.
 
     A plain one, from an overridden get_request, would block the hub in its handler, or be bound to
     the server's hub where handlers have threads of their own.
     """
-    if type(request) is request_class or not is_plain(request):
+    if type(request) is request_class or not (is_plain(request) or is_new_session(request)):
         return request
     timeout = request.gettimeout()
     adopted = request_class(fileno=request.detach())
@@ -159,14 +208,3 @@ def non_blocking(sock: Any) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 if sock.fileno() == fd:
                     os.set_blocking(fd, True)
-
-
-def switch_nagle_off(sock: Any) -> None:
-    """Turn Nagle's algorithm off for a TCP listener, and so for all it accepts (Linux, BSD).
-
-    With delayed acknowledgements at the other end, a reply written in two parts waits 44 ms for
-    its second part.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

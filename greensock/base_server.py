@@ -1,4 +1,4 @@
-"""The servers: socketserver's classes, with their poll loop on gevent's hub.
+"""BaseServer: socketserver's base class, with its poll loop on gevent's hub.
 
 A server without a mixin serves one request after the other, in the greenlet that called
 `serve_forever`; it holds thousands of parked clients all the same. The mixins say otherwise where a
@@ -7,17 +7,18 @@ turn runs.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
+from time import monotonic
 from typing import Any, Self
 
-from greensock import error_reports
+from greensock import draining, error_reports, limits
 from greensock.client_care import ClientCare
-from greensock.handlers import HandlerShape, being_opened, construct
+from greensock.draining import Drain, Drained
+from greensock.handlers import being_opened, construct
 from greensock.hub import lifetime
-from greensock.hub.lot import PARKED
+from greensock.hub.lot import PARKED, WHOLE
 from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
 from greensock.net import listening
@@ -27,10 +28,6 @@ from greensock.serving import Serving
 from greensock.stats import Counters, Stats
 
 _log = logging.getLogger("greensock.serve")
-
-# Accepts per wake-up. Measured with 900 clients at once and handlers of 50 us: 4 to 16 take 74 to
-# 79 ms in all and keep an echo at 0.7-2.6 ms, 64 are no faster and make it 10 ms.
-_ACCEPT_BATCH = 8
 
 
 class BaseServer(ClientCare):
@@ -76,8 +73,9 @@ class BaseServer(ClientCare):
         self.__shutdown_request = False
         self.__serving_greenlet: Any = None
         self._pid = os.getpid()
-        ClientCare.__init__(self)
         self._counters = Counters()
+        ClientCare.__init__(self)
+        limits.check_all(self)
 
     @property
     def _stopping(self) -> bool:
@@ -110,15 +108,20 @@ class BaseServer(ClientCare):
     def _serve(self, poll_interval: float) -> None:
         if self.__shutdown_request:
             return
-        self._handler_shape = HandlerShape(self.RequestHandlerClass)
         self._is_closed = False
         serving = self._serving = Serving(self, poll_interval)
+        self._counters.begun = monotonic()
         try:
             self._prepare_listener()
             self._resume(serving)
+            serving.read_settings()
             serving.run()
         finally:
+            self._counters.begun = None
             self._suspend(serving)
+            drain, self._drain = self._drain, None
+            if drain is not None:
+                drain.serving_ended()
 
     def _leave_hub(self, hub_ends: bool) -> None:
         """After serving: see to the greenlets of a hub that is about to end."""
@@ -133,13 +136,64 @@ class BaseServer(ClientCare):
         """
         if os.getpid() != self._pid:
             return
+        self._ask_to_stop()
+        if lifetime.current_greenlet() is not self.__serving_greenlet:
+            self.__is_shut_down.wait()
+
+    def _ask_to_stop(self) -> None:
         self.__shutdown_request = True
         serving = self._serving
         if serving is not None:
             serving.stopping = True
             serving.sleeper.ring_soon()
-        if lifetime.current_greenlet() is not self.__serving_greenlet:
-            self.__is_shut_down.wait()
+
+    def drain(self, timeout: float = 30.0) -> Drained | None:
+        """Stop serving without losing anybody; return what became of the clients.
+
+        Nobody new is let in but who waits in the kernel's queue already, and the listener is
+        closed. Parked clients are closed at once, after `on_drain`; a request that has arrived is
+        answered first. Handlers that run may finish, and see `self.server.draining`. Then
+        `serve_forever` ends, after `timeout` seconds at the latest: what is left then is cut, which
+        closes its connection, raises GreenletExit in its greenlet and kills its child. A native
+        thread cannot be ended: it finds its connection closed.
+
+        From anywhere, as `shutdown()`: where waiting could only deadlock it asks for the drain and
+        returns None. A second call waits for the same drain. `server_close()` is still the
+        caller's.
+
+        Raises:
+            ValueError: `timeout` is no number of seconds.
+        """
+        limits.check("graceful_timeout", timeout)
+        if os.getpid() != self._pid:
+            return None
+        if self._serving is None:
+            self.draining = True
+            self._ask_to_stop()
+            return draining.drain_unserved(self, timeout)
+        drain = self._start_drain(timeout)
+        if lifetime.current_greenlet() is self.__serving_greenlet or self._is_worker():
+            return None
+        drain.done.wait()
+        return drain.report
+
+    def _start_drain(self, timeout: float) -> Drain:
+        drain = self._drain
+        if drain is None:
+            self.draining = True
+            drain = self._drain = Drain(self, timeout)
+            if not drain.start():
+                drain.serving_ended()
+        return drain
+
+    def _drain_or_hurry(self, timeout: float) -> None:
+        """What a signal asks for: at first a drain, the next time its end. Never blocks."""
+        if self._drain is not None:
+            self._drain.hurry()
+        elif self._serving is not None:
+            self._start_drain(timeout)
+        else:
+            self._ask_to_stop()
 
     def service_actions(self) -> None:
         """Called by `serve_forever` after each wake-up, and every `poll_interval` seconds.
@@ -179,8 +233,13 @@ class BaseServer(ClientCare):
         except OSError as error:
             return listening.classify(error)
         self._counters.accepted += 1
-        if type(request) is OriginalSocket or type(request) is socket.socket:
-            request = listening.adopt(request, self._request_class())
+        accepted = type(request)
+        if accepted is not self._accepted_class and (
+            accepted is OriginalSocket or accepted is socket.socket or self._tls is not None
+        ):
+            request = listening.adopt(request, self._accepted_class)
+        if self._checks_newcomers and not self._let_in(request, client_address):
+            return None
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)
             return None
@@ -217,14 +276,23 @@ class BaseServer(ClientCare):
 
         Differs from socketserver: a client who can be parked may be so when this returns.
         """
-        client = self._admit(request, client_address)
-        if client is None:
+        if self._admit(request, client_address) is not None:
+            return
+        self._begin_whole(request, client_address)
+        try:
             self.finish_request(request, client_address)
             self.shutdown_request(request)
+        finally:
+            self._end_whole(request, client_address)
 
     def server_close(self) -> None:
         """Clean up the server; may be extended. Parked clients are closed."""
         self._close_clients()
+
+    def _drain_before_close(self) -> None:
+        """What server_close() does first where `graceful_timeout` bounds how long it may take."""
+        if self.graceful_timeout is not None and getattr(self, "block_on_close", True):
+            self.drain(self.graceful_timeout)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make an instance of RequestHandlerClass, whose constructor handles the request.
@@ -233,9 +301,12 @@ class BaseServer(ClientCare):
         method is called once a client, in its first turn.
         """
         handler_class = self.RequestHandlerClass
-        if being_opened:
+        if self._tls is not None and not self._tls.greet(request, client_address):
+            return
+        shape = self._shape()
+        if being_opened and not shape.hands_over:
             construct(handler_class, request, client_address, self)
-        elif self._shape().is_plain_class:
+        elif shape.is_plain_class:
             # What calling the class does, less the layers of C between: they would cost each
             # greenlet that blocks in its handler 0.8 KiB of saved C stack.
             handler = handler_class.__new__(handler_class)
@@ -259,139 +330,18 @@ class BaseServer(ClientCare):
         silent for longer than the timeout that its handler had set, is one DEBUG record of the
         logger `greensock.serve`, and counted apart.
         """
-        error_reports.report(self._counters, request, client_address)
+        error_reports.report(self, request, client_address)
 
     def stats(self) -> Stats:
         """A snapshot of the server's counters; cheap, from any thread."""
         serving = self._serving
         clients = list(serving.lot.clients.values()) if serving is not None else self._suspended
-        counters = self._counters
-        return Stats(
-            accepted=counters.accepted,
-            disconnects=counters.disconnects,
-            timeouts=counters.timeouts,
-            errors=counters.errors,
-            open=len(clients),
-            parked=sum(client.state is PARKED for client in clients),
-        )
+        listed = [client for client in clients if client.state is not WHOLE]
+        parked = sum(client.state is PARKED for client in listed)
+        return self._counters.snapshot(len(listed), parked, self.count_bytes)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *args: object) -> None:
         self.server_close()
-
-
-class TCPServer(BaseServer):
-    """A server of TCP clients: `BaseServer` with a listening socket.
-
-    Args:
-        server_address: what the socket is bound to, for TCP a pair of host and port (0: a free
-            one); afterwards `server_address` is the address in force.
-        RequestHandlerClass: makes the handler of each request.
-        bind_and_activate: False leaves `server_bind()` and `server_activate()` to the caller.
-
-    Class variables: `address_family`, `socket_type`, `request_queue_size` (the kernel's queue of
-    clients not yet accepted), `allow_reuse_address`, `allow_reuse_port` (set the socket's options
-    before it is bound), `tcp_nodelay`.
-
-    Raises:
-        OSError: the address cannot be bound; the socket is closed then.
-
-    Differs from socketserver: `request_queue_size` is `socket.SOMAXCONN` in place of 5 (as in
-    CPython 3.15: 5 drops the connects of a crowd, which come back after a second). Accepted
-    sockets have Nagle's algorithm off unless `tcp_nodelay` is False. Under greenlets, and without a
-    mixin, they are cooperative: what blocks in them blocks one greenlet.
-    """
-
-    address_family: int = socket.AF_INET
-    socket_type: int = socket.SOCK_STREAM
-    request_queue_size = socket.SOMAXCONN
-    allow_reuse_address = False
-    allow_reuse_port = False
-    #: Whether Nagle's algorithm is off for accepted TCP clients, as in asyncio and Go: handlers
-    #: that write head and body apart would otherwise wait 44 ms for a delayed acknowledgement.
-    tcp_nodelay = True
-
-    def __init__(
-        self, server_address: Any, RequestHandlerClass: Any, bind_and_activate: bool = True
-    ) -> None:
-        """Set up the server; may be extended, not overridden."""
-        BaseServer.__init__(self, server_address, RequestHandlerClass)
-        self.socket = listening.new_server_socket(self.address_family, self.socket_type)
-        if bind_and_activate:
-            try:
-                self.server_bind()
-                self.server_activate()
-            except BaseException:
-                self.server_close()
-                raise
-
-    def server_bind(self) -> None:
-        """Bind the socket; may be overridden."""
-        if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT"):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-
-    def server_activate(self) -> None:
-        """Listen; may be overridden."""
-        if self.tcp_nodelay:
-            # Clients inherit it when they connect, which they may do before serve_forever.
-            listening.switch_nagle_off(self.socket)
-        self.socket.listen(self.request_queue_size)
-
-    def server_close(self) -> None:
-        """Close the socket and the parked clients; may be extended.
-
-        Differs from socketserver: may be called from any thread while `serve_forever` runs; that
-        stops accepting first, and goes on with the clients it has.
-        """
-        self._on_serving_greenlet(self._stop_listening)
-        self.socket.close()
-        self._on_serving_greenlet(self._close_clients)
-
-    def _stop_listening(self) -> None:
-        if self._serving is not None:
-            self._serving.stop_listening()
-
-    def fileno(self) -> int:
-        """The socket's descriptor, -1 once it is closed."""
-        return int(self.socket.fileno())
-
-    def get_request(self) -> tuple[Any, Any]:
-        """Accept a client; may be overridden.
-
-        Raises:
-            OSError: as the socket's accept().
-        """
-        return listening.accept_request(self.socket, self._request_class())
-
-    def _accept_batch(self) -> int:
-        overridden = type(self).get_request is not TCPServer.get_request
-        if overridden or self.socket.gettimeout() is not None:
-            # Its second accept could block for as long as that timeout says.
-            return 1
-        return _ACCEPT_BATCH if self._shape().waits_for_data else 1
-
-    def shutdown_request(self, request: Any) -> None:
-        """Shut down and close one request; may be overridden."""
-        # Says the end to the client even while another process holds the socket as well. An error
-        # means that the client has gone: there is nobody to tell.
-        with contextlib.suppress(OSError):
-            request.shutdown(socket.SHUT_WR)
-        self.close_request(request)
-
-    def close_request(self, request: Any) -> None:
-        """Close one request; may be overridden."""
-        request.close()
-
-
-if hasattr(socket, "AF_UNIX"):
-
-    class UnixStreamServer(TCPServer):
-        """TCPServer on a Unix socket: `server_address` is a path."""
-
-        address_family: int = socket.AF_UNIX

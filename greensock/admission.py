@@ -1,0 +1,147 @@
+"""Who is let in, and what becomes of a newcomer for whom there is no room.
+
+The bounds are looked at where a client is accepted, and nowhere else: clients who are in pay for
+none of it, and an exchange costs the same with and without limits.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from greensock.net import open_files
+from greensock.shortages import SpareDescriptor
+
+if TYPE_CHECKING:
+    from greensock.networks import Networks
+
+# Descriptors left to the program: its files, its database, a child's pidfd, a log. Arbitrary, and
+# never more than a quarter of a small limit.
+_RESERVE = 64
+
+# Clients turned away per wake-up while there is no room. Arbitrary: about a millisecond's worth.
+_TURNED_AWAY_AT_ONCE = 32
+
+
+def files_for_clients(held_now: int) -> int:
+    """How many clients the limit of open files leaves room for, with a reserve.
+
+    Args:
+        held_now: how many of the descriptors that are open now are clients'.
+    """
+    limit = open_files.limit()
+    if limit is None:
+        return sys.maxsize
+    others = open_files.count() - held_now
+    return max(1, limit - others - min(_RESERVE, limit // 4))
+
+
+class Door:
+    """Lets clients in, or not, during one run of `serve_forever`; for the serving greenlet only.
+
+    Args:
+        serving: that run, a `Serving`.
+    """
+
+    def __init__(self, serving: Any) -> None:
+        self._serving = serving
+        self._server = serving.server
+        self._of_files: int | None = None
+        self._spare: SpareDescriptor | None = None
+        self._overflow = "pause"
+        self.networks: Networks | None = None
+        #: How many clients there may be.
+        self.limit = sys.maxsize
+        self.read_settings()
+
+    def read_settings(self) -> None:
+        """Take over the server's settings, which may have changed while it serves."""
+        server = self._server
+        if not server._is_stream():
+            return
+        self._overflow = server.overflow
+        self.limit = server.max_connections or self._limit_of_files()
+        if self._overflow == "reject" and self._spare is None:
+            self._spare = SpareDescriptor()
+        self._count_networks()
+        server._checks_newcomers = (
+            self.networks is not None or server.idle_timeout is not None or self._serving.observes
+        )
+
+    def _limit_of_files(self) -> int:
+        if self._of_files is None:
+            suspended = sum(not client.request._closed for client in self._server._suspended)
+            self._of_files = files_for_clients(suspended + self._open())
+        return self._of_files
+
+    def _open(self) -> int:
+        whole: int = self._server._counters.whole
+        return len(self._serving.lot.clients) + whole
+
+    def _count_networks(self) -> None:
+        server = self._server
+        most = server.max_connections_per_ip
+        if most is None:
+            self.networks = None
+            return
+        # Not before: with it comes `ipaddress`, 0.3 MiB that each child would copy for nothing.
+        from greensock.networks import Networks
+
+        before = self.networks
+        self.networks = Networks(most, server.ip_prefix, server.trusted_ips)
+        if before is not None:
+            before.move_to(self.networks)
+        else:
+            for client in self._serving.lot.clients.values():
+                self.networks.take_over(client.request, client.address)
+
+    def room(self) -> int:
+        """How many more clients may be let in; may be negative once a limit was lowered."""
+        return self.limit - self._open()
+
+    def lets_in(self, request: Any, client_address: Any) -> bool:
+        """Whether one newcomer may stay, who is counted then."""
+        return self.networks is None or self.networks.lets_in(request, client_address)
+
+    def turn_away_or_wait(self) -> bool:
+        """There is no room: do what `overflow` says; return whether to look for newcomers again.
+
+        Otherwise they wait, in the kernel's queue, until a client has gone.
+        """
+        if self._overflow == "reject":
+            for _ in range(_TURNED_AWAY_AT_ONCE):
+                if self._server._reject_one() is not None:
+                    break
+            return True
+        if self._overflow == "evict":
+            self.evict()
+        return False
+
+    def shed(self) -> None:
+        """There is no descriptor for a newcomer: with `overflow = "reject"`, close who waits.
+
+        The spare descriptor is lent to each of them in turn. Otherwise nothing is done: who waits
+        in the kernel's queue is served as soon as something is closed.
+        """
+        if self._overflow == "evict":
+            self.evict()
+        if self._overflow != "reject" or self._spare is None:
+            return
+        while self._spare.give():
+            error = self._server._reject_one()
+            if not self._spare.take() or error is not None:
+                break
+
+    def evict(self) -> None:
+        """Close the client who has been parked longest; if nobody is parked, once one is."""
+        lot = self._serving.time_clients()
+        client = lot.longest_parked()
+        if client is None:
+            self._serving.look_when_one_parks()
+        else:
+            self._server._counters.evicted += 1
+            lot.end_soon(client)
+
+    def close(self) -> None:
+        if self._spare is not None:
+            self._spare.give()

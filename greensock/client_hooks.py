@@ -1,0 +1,83 @@
+"""What a program may set about its server's clients, and the hooks it is told by."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from greensock import limits
+from greensock.unmixed import Unmixed
+
+
+class ClientHooks(Unmixed):
+    """The part of BaseServer that programs set and override to bound their clients.
+
+    See `TCPServer` for what the class variables mean.
+    """
+
+    max_connections: int | None = None
+    overflow = "pause"
+    max_connections_per_ip: int | None = None
+    ip_prefix = (32, 64)
+    trusted_ips: Sequence[str] = ()
+    idle_timeout: float | None = None
+    write_timeout: float | None = None
+    graceful_timeout: float | None = None
+    stall_timeout: float | None = None
+    count_bytes = False
+    #: Whether the server is being drained, for handlers to see.
+    draining = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in limits.CHECKS:
+            limits.check(name, value)
+            super().__setattr__(name, value)
+            self._settings_changed()
+        else:
+            super().__setattr__(name, value)
+
+    def _settings_changed(self) -> None:
+        """Told that one of `limits.CHECKS` was set."""
+
+    def reject_request(self, request: Any, client_address: Any) -> None:
+        """Called with a client for whom a limit leaves no room, before it is closed.
+
+        Does nothing here. An override may write a busy line; it must not wait for the client, since
+        nobody else is accepted meanwhile.
+        """
+
+    def on_drain(self, handler: Any) -> None:
+        """Called with the handler of each parked client that a drain is about to close.
+
+        Does nothing here. An override may say goodbye to the client, and has 0.2 s for it. A client
+        for whose next request a thread or child still waits is parked in this sense; for a TLS
+        client under ForkingMixIn it is called in the child.
+        """
+
+    def on_connection(self, state: str, request: Any, client_address: Any) -> None:
+        """Called when something becomes of a client of a stream; may be overridden.
+
+        Does nothing here, and is called only if it is overridden when `serve_forever` begins.
+
+        Args:
+            state: "new": accepted, and about to be let in. "busy": its handler is about to run, or
+                to be asked on. "parked": it is about to wait in the lot. "closed": it is closed,
+                or about to be. A usual client is new, parked, busy, parked, busy, closed; one that
+                has spoken before it is accepted may be busy at once.
+            request: the client's socket.
+            client_address: its address.
+
+        It runs in the serving thread, for GreenletMixIn in the client's greenlet, and keeps the
+        client waiting meanwhile. What it raises goes to `handle_error`.
+        """
+
+    def _observes(self) -> bool:
+        hook = getattr(self.on_connection, "__func__", None)
+        return hook is not ClientHooks.on_connection and self._is_stream()
+
+    def _says_goodbye(self) -> bool:
+        return type(self).on_drain is not ClientHooks.on_drain
+
+    def _is_stream(self) -> bool:
+        return getattr(self, "socket_type", None) == socket.SOCK_STREAM

@@ -1,0 +1,309 @@
+"""Stopping without losing anybody: a drain, from the request for it to its report."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NamedTuple
+
+from greensock import turns
+from greensock.hub.lot import PARKED, Client
+from greensock.hub.waking import Latch
+from greensock.net import listening
+from greensock.net.listening import AcceptError
+
+_log = logging.getLogger("greensock.serve")
+
+# Parked clients closed in a row before whoever is busy has a turn: about 2 ms.
+_AT_ONCE = 100
+
+#: Seconds for which a client out of the kernel's queue may take to say what it came for. It may
+#: have connected a microsecond ago.
+QUEUE_GRACE = 1.0
+
+# Clients taken from the kernel's queue: twice what fits into one of Linux's default size. Who
+# connects faster than that for as long as this takes is a flood.
+_MOST_QUEUED = 2 * socket.SOMAXCONN
+
+# Seconds that `on_drain` may take to write to a client who does not read.
+_GOODBYE = 0.2
+
+# Seconds between two looks whether a drain is still to wait for those who answer datagrams.
+_LOOK_INTERVAL = 0.1
+
+# Seconds that what was cut has to unwind: its `finally`, its `finish()`.
+_UNWINDING = 1.0
+
+
+class Cut(NamedTuple):
+    """A client that was not done by the deadline, and where its handler was then."""
+
+    client_address: Any
+    where: str
+
+
+class Drained(NamedTuple):
+    """What became of the clients of a server that was drained.
+
+    `finished`: how many ended by themselves, their handler done. `parked`: how many were parked,
+    and closed. `cut`: those who were not done by the deadline. `seconds`: how long it took. Clients
+    taken out of the kernel's queue meanwhile count too.
+    """
+
+    finished: int
+    parked: int
+    cut: tuple[Cut, ...]
+    seconds: float
+
+
+class AtWork(NamedTuple):
+    """A handler at work: whose, where it is, and how to end it from anywhere."""
+
+    client_address: Any
+    request: Any
+    where: str
+    cut: Callable[[], Any]
+
+
+def hang_up(request: Any) -> None:
+    """End a connection under whoever reads or writes it; what the kernel has goes out still."""
+    with contextlib.suppress(OSError, AttributeError):
+        request.shutdown(socket.SHUT_RDWR)
+
+
+def say_goodbye(server: Any, client: Client) -> None:
+    """Call an overridden `on_drain` for a client that is about to be closed."""
+    if client.handler is None or not server._says_goodbye():
+        return
+    try:
+        client.request.settimeout(_GOODBYE)
+        server.on_drain(client.handler)
+    except Exception:  # noqa: BLE001 - handle_error is told, as documented
+        server.handle_error(client.request, client.address)
+
+
+class Drain:
+    """One drain of a server that serves.
+
+    Args:
+        server: the server.
+        timeout: seconds until what is left is cut.
+    """
+
+    def __init__(self, server: Any, timeout: float) -> None:
+        self._server = server
+        self._serving = server._serving
+        self._timeout = timeout
+        #: When it began, by the monotonic clock.
+        self.begun = monotonic()
+        self._total = 0
+        self._parked = 0
+        self._cut: tuple[Cut, ...] = ()
+        self._is_cut = False
+        #: Clients who have had a turn more since it began, of those who were busy.
+        self._heard_out: set[Client] = set()
+        self._queue_is_open = True
+        self._ended = False
+        #: Set at the end, when there is a report.
+        self.done = Latch()
+        self.report: Drained | None = None
+
+    def start(self) -> bool:
+        """Begin; from anywhere. The serving greenlet does the rest. False if it has ended."""
+        serving = self._serving
+        # In the hub: without a mixin, the serving greenlet is in a handler, maybe for ever.
+        serving.sleeper.call_in_hub(self._arm)
+        return bool(serving.do_soon(self._begin))
+
+    def hurry(self) -> None:
+        """Cut what is left now; from anywhere."""
+        self._serving.sleeper.call_in_hub(self._cut_rest)
+
+    def _arm(self) -> None:
+        self._serving.call_after(self._timeout, self._cut_rest)
+
+    def _begin(self) -> None:
+        """In the serving greenlet."""
+        server, serving = self._server, self._serving
+        server._is_closed = True
+        self._total = server._open_now()
+        server._hurry_lingering(self.begun)
+        serving.watch_leaving(self._client_gone)
+        self._close_parked(list(serving.lot.clients.values()))
+
+    def _close_parked(self, clients: list[Client]) -> None:
+        for client in clients[:_AT_ONCE]:
+            if client.state is PARKED and self._serving.lot.holds(client):
+                self._close_one(client)
+        rest = clients[_AT_ONCE:]
+        if rest:
+            # Who is busy has a turn first.
+            serving = self._serving
+            serving.call_after(0, lambda: serving.do_soon(lambda: self._close_parked(rest)))
+        else:
+            self._take_queue()
+
+    def _close_one(self, client: Client) -> None:
+        """Close a parked client."""
+        self._serving.lot.unpark(client)
+        self.close_idle(client)
+
+    def close_idle(self, client: Client) -> None:
+        """Close a client between two turns.
+
+        Unless it has just asked for something: then after the answer.
+        """
+        server = self._server
+        if turns.wants_turn(client):
+            self._serving.lot.make_ready(client)
+            return
+        self._parked += 1
+        say_goodbye(server, client)
+        server._close_client(client)
+
+    def close_busy(self, client: Client) -> None:
+        """Close a client whose turn has ended amid the drain.
+
+        Unless more had arrived meanwhile: then after one more turn, since who never stops asking
+        would keep the drain for all its time.
+        """
+        if client not in self._heard_out and turns.wants_turn(client):
+            self._heard_out.add(client)
+            self._serving.lot.make_ready(client)
+            return
+        self._server._close_client(client)
+
+    def note_child(self, silent_since: float) -> None:
+        """Count a client who was waited for in a child that is gone, if it was silent."""
+        self._parked += 0.0 < silent_since < self.begun
+
+    def _take_queue(self) -> None:
+        """Let in who waits in the kernel's queue: closing the listener would reset them."""
+        server, serving = self._server, self._serving
+        if not self._queue_is_open:
+            return
+        fd = server.fileno() if hasattr(server, "fileno") else -1
+        left = _MOST_QUEUED
+        while fd >= 0 and left and listening.is_readable(fd):
+            room = serving.door.room()
+            if room <= 0 and not self._is_cut:
+                # Once somebody has gone.
+                return
+            before = server._counters.accepted
+            if server._accept_one() not in (None, AcceptError.CLIENT_LOST):
+                break
+            self._total += server._counters.accepted - before
+            left -= 1
+        self._queue_is_open = False
+        serving.stop_listening()
+        if server._is_stream() and fd >= 0:
+            server.socket.close()
+        if serving.lot.clients:
+            serving.call_after(
+                min(QUEUE_GRACE, self._timeout), lambda: serving.do_soon(self._close_silent)
+            )
+        if not server._is_stream():
+            self._await_answers()
+        self._finish_if_done()
+
+    def _await_answers(self) -> None:
+        """Wait for the handlers of datagrams, whom no count of clients has.
+
+        They answer through the server's own socket, which may be closed as soon as this is over.
+        """
+        while not self._is_cut and not self._server._join_workers(_LOOK_INTERVAL):
+            pass
+
+    def _close_silent(self) -> None:
+        """Close who came out of the queue and has said nothing."""
+        for client in list(self._serving.lot.clients.values()):
+            if client.state is PARKED:
+                self._close_one(client)
+        self._finish_if_done()
+
+    def _client_gone(self) -> None:
+        if self._queue_is_open or not self._server._open_now():
+            self._serving.do_soon(self._look_again)
+
+    def _look_again(self) -> None:
+        if self._queue_is_open:
+            self._take_queue()
+        self._finish_if_done()
+
+    def _cut_rest(self) -> None:
+        """In the hub: the deadline."""
+        if self._is_cut or self._ended:
+            return
+        self._is_cut = True
+        server, serving = self._server, self._serving
+        at_work = list(server._at_work())
+        cut = [Cut(each.client_address, each.where) for each in at_work]
+        requests = {id(each.request) for each in at_work}
+        for each in at_work:
+            each.cut()
+        for client in list(serving.lot.clients.values()):
+            if id(client.request) not in requests and client.state is not PARKED:
+                cut.append(Cut(client.address, "waiting for its turn"))
+                hang_up(client.request)
+        if server._farewells is not None:
+            server._farewells.close()
+        self._cut = tuple(cut)
+        if cut:
+            _log.warning("cut after %.1f s: %s", monotonic() - self.begun, _listed(cut))
+        serving.call_after(_UNWINDING, self._finish)
+        serving.do_soon(self._look_again)
+
+    def _finish_if_done(self) -> None:
+        if not self._queue_is_open and not self._server._open_now():
+            self._finish()
+
+    def _finish(self) -> None:
+        """There is nobody left, or nobody who can be ended."""
+        if self._ended:
+            return
+        self._ended = True
+        gone = self._total - self._parked - len(self._cut)
+        self.report = Drained(max(gone, 0), self._parked, self._cut, monotonic() - self.begun)
+        _log.info(
+            "drained in %.2f s: %d finished, %d parked ones closed, %d cut",
+            self.report.seconds,
+            self.report.finished,
+            self.report.parked,
+            len(self.report.cut),
+        )
+        self._server._ask_to_stop()
+
+    def serving_ended(self) -> None:
+        """The run of serve_forever is over, by the drain or before it was done."""
+        self._finish()
+        self.done.set()
+
+
+def _listed(cut: list[Cut], most: int = 20) -> str:
+    lines = [f"{each.client_address} at {each.where}" for each in cut[:most]]
+    if len(cut) > most:
+        lines.append(f"and {len(cut) - most} more")
+    return "; ".join(lines)
+
+
+def drain_unserved(server: Any, timeout: float) -> Drained:
+    """Drain a server for which serve_forever does not run: its handlers may do so still."""
+    begun = monotonic()
+    total = server._open_now()
+    parked = sum(client.state is PARKED for client in server._suspended)
+    server._hurry_lingering(begun)
+    server._close_clients()
+    server._join_workers(timeout)
+    at_work = list(server._at_work())
+    cut = tuple(Cut(each.client_address, each.where) for each in at_work)
+    for each in at_work:
+        each.cut()
+    if cut:
+        _log.warning("cut after %.1f s: %s", monotonic() - begun, _listed(list(cut)))
+        server._join_workers(_UNWINDING)
+    server._close_clients()
+    gone = max(total - parked - len(cut), 0)
+    return Drained(gone, parked, cut, monotonic() - begun)

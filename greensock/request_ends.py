@@ -1,0 +1,47 @@
+"""Where a request ends, for the handlers of which that is known.
+
+May be imported by anyone; imports nothing of greensock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+#: Says whether these bytes, from there on, are all of a request that its handler will wait for.
+#: "From there on": a slice a request would make each of many requests in one buffer copy the rest.
+IsWhole = Callable[[bytes, int], bool]
+
+#: Bytes received for a request before its end was seen; with these its handler begins, and judges
+#: for itself. As asyncio's limit of a line.
+MOST_UNFINISHED = 65536
+
+
+def ends_with(terminator: bytes, most: int | None) -> IsWhole:
+    """For requests that end with `terminator`, or are `most` bytes (None: no fewer than 64 KiB)."""
+    most = MOST_UNFINISHED if most is None else min(most, MOST_UNFINISHED)
+
+    def is_whole(data: bytes, start: int) -> bool:
+        return data.find(terminator, start) >= 0 or len(data) - start > most
+
+    return is_whole
+
+
+def has_whole_head(data: bytes, start: int) -> bool:
+    """For HTTP: whether the head is all there.
+
+    What is no request line of HTTP/1 is answered with an error at once: nobody need wait for more.
+    """
+    if data.find(b"\n\r\n", start) >= 0 or len(data) - start > MOST_UNFINISHED:
+        return True
+    end = data.find(b"\n", start)
+    return end >= 0 and (data.find(b" HTTP/1.", start, end) < 0 or data.find(b"\n\n", end) >= 0)
+
+
+def check_terminator(terminator: object) -> None:
+    """Look at a handler class's `request_terminator`.
+
+    Raises:
+        ValueError: it is neither bytes, at least one of them, nor None.
+    """
+    if terminator is not None and not (isinstance(terminator, bytes) and terminator):
+        raise ValueError(f"request_terminator must be bytes or None, not {terminator!r}")

@@ -1,0 +1,36 @@
+"""No server class may be half greensock's and half the standard library's.
+
+    class Server(greensock.ThreadingMixIn, http.server.HTTPServer): ...
+
+is that, where http.server was imported as it comes: either half counts on the other's insides. It
+would fail with the first request; said when the class is made, it is said to whoever made it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Unmixed:
+    """Base of the servers and the mixins: refuses to be derived from beside `socketserver`'s own.
+
+    Raises:
+        TypeError: (when a class is made) one of its bases is the standard library's.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__:
+            if base.__module__ == "socketserver" and not issubclass(base, Unmixed):
+                raise TypeError(
+                    f"{cls.__qualname__} is half greensock's and half the standard library's "
+                    f"(socketserver.{base.__qualname__}): either derive all of it from greensock's "
+                    f"classes, or call greensock.patch_socketserver() before {_home(cls, base)} is "
+                    f"imported"
+                )
+
+
+def _home(cls: type, base: type) -> str:
+    """The module of the class by which `base` came into `cls`: http.server, say."""
+    homes = [each.__module__ for each in cls.__mro__[1:] if issubclass(each, base)]
+    return homes[0]

@@ -1,0 +1,91 @@
+"""Requests that begin only once they are whole.
+
+Where the server can tell where a request ends, it receives it itself: until then its client stays
+parked, and half a request, however slowly the rest comes, costs no greenlet, thread or child.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greensock import turns
+from greensock.hub.lot import ENDING, Client
+from greensock.request_ends import IsWhole
+from greensock.streams import FIRST_READ_SIZE
+from greensock.turns import Outcome
+
+
+def has_spoken(server: Any, client: Client, shape: Any) -> bool:
+    """Receive what a newcomer has said already; say whether there is something to do for it.
+
+    Most that speak first have spoken by the time they are accepted. Such a one needs no watcher
+    before its first turn; in a thread, if it hangs up after its answer, none at all.
+    """
+    if not shape.reads_ahead:
+        return False
+    if shape.is_whole is not None:
+        return _receives(server, client, shape.is_whole)
+    request = client.request
+    try:
+        request.unread = request.receive_now(FIRST_READ_SIZE) or b""
+    except OSError:
+        return _lose(server, client)
+    return bool(request.unread)
+
+
+def may_begin(server: Any, client: Client) -> bool:
+    """Whether a turn of a ready client may begin: its request is whole, or will never be."""
+    is_whole = _judge_of(server, client)
+    if is_whole is None or (server.draining and client.request.unread):
+        return True
+    return _receives(server, client, is_whole)
+
+
+def _judge_of(server: Any, client: Client) -> IsWhole | None:
+    """What tells whether the client's next request is whole; None if nothing does."""
+    shape, handler = server._shape(), client.handler
+    if client.state is ENDING or not (shape.reads_ahead if handler is None else handler.rbufsize):
+        return None
+    judge: IsWhole | None = shape.is_whole
+    return judge
+
+
+def _receives(server: Any, client: Client, is_whole: IsWhole) -> bool:
+    try:
+        return bool(client.request.receive_whole(is_whole))
+    except OSError:
+        return _lose(server, client)
+
+
+def _lose(server: Any, client: Client) -> bool:
+    """In an `except` clause: the connection is broken."""
+    server.handle_error(client.request, client.address)
+    client.state = ENDING
+    return True
+
+
+def run_turn(server: Any, client: Client) -> Outcome:
+    """Run one turn on the hub, as `turns.run_turn` does where requests have no known end."""
+    is_whole = _judge_of(server, client)
+    if is_whole is None:
+        return turns.run_turn(server, client)
+    handler, request = client.handler, client.request
+    for _ in turns.REQUESTS:
+        if not request.receive_whole(is_whole) and not (server.draining and request.unread):
+            break
+        if handler is None:
+            handler = turns.open_handler(server, client)
+            if handler is None:
+                return turns.END
+        if not request.unread:
+            return turns.END
+        handler.handle_one_request()
+        if handler.close_connection or request._closed:
+            return turns.END
+        if not request.unread:
+            break
+    else:
+        return turns.GO_ON
+    if handler is not None and handler.wbufsize:
+        handler.wfile.flush()
+    return turns.PARK
