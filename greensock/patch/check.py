@@ -1,0 +1,99 @@
+"""What a program on greensock is made of: which servers, and whose idle clients are parked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from greensock.base_server import BaseServer
+from greensock.handler_shape import HandlerShape
+from greensock.handlers import BaseRequestHandler
+from greensock.mixins.forks import ForkingMixIn
+from greensock.mixins.greenlets import GreenletMixIn
+from greensock.mixins.threads import ThreadingMixIn
+from greensock.patch.replacement import Replacement
+from greensock.wrapped_handle import http_handler_class
+
+_PLACES: tuple[tuple[type, str], ...] = (
+    (GreenletMixIn, "greenlet"),
+    (ThreadingMixIn, "thread"),
+    (ForkingMixIn, "child"),
+)
+
+
+def describe(module: Replacement, served: Any = None) -> Iterator[str]:
+    """Lines about the classes that the program has made so far.
+
+    Args:
+        module: what the program imported as socketserver.
+        served: the server that was about to serve, or None.
+    """
+    classes = sorted(_of_program(module), key=_name)
+    if served is not None:
+        handler = served.RequestHandlerClass
+        yield f"serves {_name(handler)} at {_address(served)}"
+        yield f"    {where_turns_run(type(served))}; idle clients: {idle_clients(handler, served)}"
+    for kind, base, tell in (
+        ("server", BaseServer, where_turns_run),
+        ("handler", BaseRequestHandler, idle_clients),
+    ):
+        for cls in classes:
+            if issubclass(cls, base):
+                yield f"{kind} {_name(cls)}"
+                yield f"    {tell(cls)}"
+    if not classes and served is None:
+        yield "no server and no handler was made"
+
+
+def _of_program(module: Replacement) -> set[type]:
+    """The classes that the program has derived, from these or from greensock's own."""
+    found: set[Any] = set()
+    waiting: list[Any] = [BaseServer, BaseRequestHandler, *(base for base, _ in _PLACES)]
+    while waiting:
+        derived = set(waiting.pop().__subclasses__()) - found
+        found |= derived
+        waiting += derived
+    own = {cls for cls in found if cls.__module__.partition(".")[0] == "greensock"}
+    return found - own - set(module.classes)
+
+
+def where_turns_run(server_class: type) -> str:
+    """Where the handlers of a server class run, in words."""
+    for mixin, place in _PLACES:
+        if issubclass(server_class, mixin):
+            return f"each turn of a client in a {place}"
+    return "one turn after the other, in serve_forever itself"
+
+
+def idle_clients(handler_class: Any, server: Any = None) -> str:
+    """What an idle client of a handler class costs, in words, and why."""
+    shape = HandlerShape(handler_class)
+    kept = "as long as handle() runs"
+    if server is not None and not getattr(server, "_is_stream", lambda: True)():
+        return "none, they send datagrams"
+    if shape.request_wise:
+        text = "parked" if shape.waits_for_data else "parked from their first request on"
+        if shape.one_at_a_time is not None:
+            text += "; handle() is called for each request"
+        if shape.closes_by_default and getattr(handler_class, "protocol_version", "") < "HTTP/1.1":
+            text += f"; closed after each request, since {handler_class.protocol_version} is spoken"
+        return text
+    if shape.waits_for_data:
+        return f"parked until their first byte; then they keep where they run for {kept}"
+    if getattr(handler_class, "parkable", None) is False:
+        return f"keep where they run for {kept}: parkable is False"
+    reason = "it does more than to call that of http.server"
+    if http_handler_class(handler_class) is None:
+        reason = "it is the class's own"
+    return f"keep where they run for {kept}: {reason}"
+
+
+def _name(cls: Any) -> str:
+    return f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', cls)}"
+
+
+def _address(server: Any) -> str:
+    address = server.server_address
+    if isinstance(address, tuple):
+        return ":".join(str(part) for part in address[:2])
+    return str(address)
