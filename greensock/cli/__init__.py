@@ -6,19 +6,26 @@ import argparse
 import sys
 
 import greensock
-from greensock.cli import compare, serve
+from greensock.cli import run
+from greensock.cli.main_program import Program
 from greensock.cli.usage import UsageError
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(for_program: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="greensock",
-        description="socketserver at the scale of idle clients: serve a handler, compare mixins.",
+        description="socketserver at the scale of idle clients: serve a handler, run a program, "
+        "compare mixins, torture servers, watch their clients.",
     )
     parser.add_argument("--version", action="version", version=f"greensock {greensock.__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (serve, compare):
-        command.add_parser(subparsers)
+    run.add_parser(subparsers)
+    if not for_program:
+        # What these import, a program that is run here would find imported already.
+        from greensock.cli import compare, serve, top, torture
+
+        for command in (serve, compare, torture, top):
+            command.add_parser(subparsers)
     return parser
 
 
@@ -27,12 +34,20 @@ def main(argv: list[str] | None = None) -> int:
 
     0: done; 2: a mistake in the command line, told in one line on standard error.
     """
-    args = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    program: Program | None = None
+    is_run = argv[:1] == ["run"]
     try:
+        if is_run:
+            options, program = run.split(argv[1:])
+            argv = ["run", *options]
+        args = _parser(is_run).parse_args(argv, argparse.Namespace(program=program))
         status: int = args.run(args)
     except UsageError as error:
         print(f"greensock: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if is_run:
+            raise
         return 130
     return status

@@ -33,16 +33,15 @@ def run(args: argparse.Namespace) -> int:
         UsageError: an option is wrong, or the extra "loadtest" is not installed.
     """
     # Found, not imported: importing locust would monkey-patch this process.
-    missing = [name for name in ("locust", "psutil", "rich") if find_spec(name) is None]
-    if not args.no_plots and find_spec("matplotlib") is None:
-        missing.append("matplotlib")
-    if missing:
+    if any(find_spec(name) is None for name in ("locust", "psutil", "rich")):
         raise UsageError(EXTRA)
     # Only now: these need what was looked for above.
     from greensock.compare import command, processes
 
     try:
         plan, output = understand(args, processes.raise_open_files_limit())
+        if output.draws() and find_spec("matplotlib") is None:
+            raise UsageError(f"{EXTRA} (or give --no-plots)")
         return command.run(plan, output)
     except UserMistake as mistake:
         raise UsageError(str(mistake)) from mistake

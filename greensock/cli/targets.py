@@ -70,11 +70,13 @@ def _in_one_line(error: BaseException) -> str:
 def parse_setting(text: str) -> tuple[str, Any]:
     """The name and value of `NAME=VALUE`; a value that is no Python literal is a string.
 
+    The name may be `Class.attribute`, too.
+
     Raises:
         UsageError: it is not of that form.
     """
     name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
+    if not equals or not all(part.isidentifier() for part in name.split(".")):
         raise UsageError(f"--set must be NAME=VALUE, not {text!r}")
     try:
         return name, ast.literal_eval(value)

@@ -14,19 +14,33 @@ _LISTEN = "0A"  # net/tcp_states.h: in this state the column rx_queue is the acc
 def unaccepted(address: str) -> int | None:
     """Clients waiting in the accept queue of the listener at `address`.
 
-    None where that cannot be known: for Unix sockets, for UDP, and without Linux's /proc.
+    None where that cannot be known: for UDP, and without Linux's /proc.
     """
-    if not address.startswith("tcp://"):
-        return None
+    try:
+        if address.startswith("unix:"):
+            return _unaccepted_unix(address.removeprefix("unix:"))
+        if address.startswith("tcp://"):
+            return _unaccepted_tcp(address)
+    except OSError:
+        pass
+    return None
+
+
+def _unaccepted_tcp(address: str) -> int:
     port = int(address.rsplit(":", 1)[1])
     table = Path("/proc/net/tcp6" if "[" in address else "/proc/net/tcp")
-    try:
-        lines = table.read_text().splitlines()[1:]
-    except OSError:
-        return None
     waiting = 0
-    for line in lines:
+    for line in table.read_text().splitlines()[1:]:
         _, local, _, state, queues, *_ = line.split()
         if state == _LISTEN and int(local.rsplit(":", 1)[1], 16) == port:
             waiting += int(queues.split(":")[1], 16)
+    return waiting
+
+
+def _unaccepted_unix(path: str) -> int:
+    """A server's end that nobody has accepted has no inode yet, and the listener's path."""
+    waiting = 0
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        *_, inode, name = line.split(maxsplit=7)  # the name is missing where there is none
+        waiting += inode == "0" and name == path
     return waiting

@@ -25,6 +25,12 @@ _SAME_LOAD = (
     "payload_size",
     "run_time",
     "settings",
+    "locustfile",
+    "expect",
+    "processes",
+    "max_children",
+    "max_threads",
+    "server_cpus",
 )
 
 
@@ -62,8 +68,7 @@ def changes(old: Mapping[str, Any], summaries: Sequence[Summary]) -> list[Change
         if row is None:
             continue
         for name, metric in METRICS.items():
-            # KiB are the same figure again, for thresholds.
-            if metric.better is None or name == "kib_per_idle":
+            if metric.better is None:
                 continue
             if name in row["metrics"] and name in summary.metrics:
                 then, now = Figure(**row["metrics"][name]), summary.metrics[name]
@@ -86,3 +91,15 @@ def other_experiment(old: Mapping[str, Any], plan: Mapping[str, Any]) -> list[st
     # Through JSON, in which tuples are lists.
     now = json.loads(json.dumps(plan))
     return [name for name in _SAME_LOAD if old["plan"].get(name) != now.get(name)]
+
+
+def other_place(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The versions and properties of the machine that differ between two results."""
+    new = json.loads(json.dumps(new))
+    found = []
+    for part in ("versions", "machine"):
+        before, now = old.get(part, {}), new[part]
+        found += [
+            f"{name} {before[name]}" for name in now if before.get(name, now[name]) != now[name]
+        ]
+    return found

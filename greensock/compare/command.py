@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
-from greensock.compare.against import Change, changes, other_experiment, read_result
+from greensock.compare.against import changes, other_experiment, other_place, read_result
 from greensock.compare.findings import Finding, judge_all
+from greensock.compare.interrupts import one_interrupt
 from greensock.compare.plan import Output, Plan
 from greensock.compare.progress import in_words, open_display
 from greensock.compare.report import Picture, write_report
-from greensock.compare.result import build_result, write_json
+from greensock.compare.result import as_text, build_result, write_json
 from greensock.compare.rounds import Comparison, run_rounds
 from greensock.compare.summary import Summary, summarise
 from greensock.compare.table import print_changes, print_results, say, table_width
 from greensock.compare.thresholds import check_thresholds, parse_threshold
 
 DONE, TRIAL_FAILED, THRESHOLD_CROSSED, INTERRUPTED = 0, 1, 99, 130
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def one_interrupt() -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP raises KeyboardInterrupt; further ones are ignored.
-
-    Ending the children takes a few seconds, and a second Ctrl-C would leave them behind.
-    """
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in _ENDING:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in _ENDING}
-    for number in _ENDING:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run(plan: Plan, output: Output) -> int:
@@ -63,34 +38,37 @@ def run(plan: Plan, output: Output) -> int:
     target = f"{plan.target}, scenario {plan.scenario}"
     say(talk, f"Comparing {', '.join(plan.contenders)}: {target}.")
     say(talk, f"This will take about {in_words(plan.estimate())}.")
+    for note in plan.notes():
+        say(talk, f"Note: {note}.")
     logs = output.folder / "logs" if output.keep_logs and output.folder is not None else None
-    with one_interrupt(), open_display(talk, plan) as display:
-        comparison = run_rounds(plan, display, logs.resolve() if logs else None)
-    summaries = summarise(comparison)
-    findings = judge_all(summaries)
-    verdicts = check_thresholds(thresholds, summaries)
-    result = build_result(comparison, summaries, findings, verdicts)
-    pictures: list[Picture] = []
-    changed: list[Change] = []
-    if comparison.trials:
-        # With --json - the data has stdout for itself.
-        width = None if sys.stdout.isatty() else table_width(len(summaries))
-        page = talk if output.json_file == "-" else Console(width=width)
-        page.print()
-        print_results(page, summaries, findings, plan)
+    with one_interrupt():
+        with open_display(talk, plan) as display:
+            comparison = run_rounds(plan, display, logs.resolve() if logs else None)
+        summaries = summarise(comparison)
+        findings = judge_all(summaries)
+        verdicts = check_thresholds(thresholds, summaries)
+        result = build_result(comparison, summaries, findings, verdicts)
+        changed = [] if earlier is None else changes(earlier, summaries)
         if earlier is not None:
-            changed = changes(earlier, summaries)
-            print_changes(page, changed, other_experiment(earlier, result["plan"]))
             result["against"] = [asdict(change) for change in changed]
-        if output.plots and (output.folder is not None or output.html_file is not None):
-            pictures = draw(comparison, summaries, findings)
-    for verdict in verdicts:
-        shown = "not measured" if verdict.value is None else f"{verdict.value:.4g}"
-        mark = "kept" if verdict.ok else "CROSSED"
-        say(talk, f"threshold {verdict.expression}: {mark} by {verdict.contender} ({shown})")
-    write_outputs(result, pictures, output, talk)
+        if comparison.trials:
+            # With --json - the data has stdout for itself.
+            width = None if sys.stdout.isatty() else table_width(len(summaries))
+            page = talk if output.json_file == "-" else Console(width=width)
+            page.print()
+            print_results(page, summaries, findings, plan)
+            if earlier is not None:
+                load = other_experiment(earlier, result["plan"])
+                print_changes(page, changed, load, other_place(earlier, result))
+        for verdict in verdicts:
+            shown = "not measured" if verdict.value is None else f"{verdict.value:.4g}"
+            mark = "kept" if verdict.ok else "CROSSED"
+            say(talk, f"threshold {verdict.expression}: {mark} by {verdict.contender} ({shown})")
+        if not write_outputs(result, partial(draw, comparison, summaries, findings), output, talk):
+            comparison.interrupted = True
     if comparison.interrupted:
-        say(talk, f"Interrupted after {len(comparison.trials)} trials.")
+        whole = sum(trial.failed is None for trial in comparison.trials)
+        say(talk, f"Interrupted after {whole} whole {'trial' if whole == 1 else 'trials'}.")
         return INTERRUPTED
     if any(summary.failed is not None for summary in summaries):
         return TRIAL_FAILED
@@ -102,23 +80,40 @@ def run(plan: Plan, output: Output) -> int:
 
 
 def write_outputs(
-    result: dict[str, Any], pictures: Sequence[Picture], output: Output, talk: Console
-) -> None:
-    """result.json, the pictures, and the page that holds both."""
+    result: dict[str, Any],
+    draw_pictures: Callable[[], list[Picture]],
+    output: Output,
+    talk: Console,
+) -> bool:
+    """result.json, the pictures, and the page that holds both; False when interrupted.
+
+    The data first: drawing takes seconds, in which the user may lose patience.
+    """
     if output.json_file == "-":
-        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        sys.stdout.write(as_text(result))
     elif output.json_file is not None:
         write_json(result, Path(output.json_file))
-    if output.html_file is not None:
-        write_report(result, pictures, Path(output.html_file))
-    if output.folder is None:
-        return
-    write_json(result, output.folder / "result.json")
-    write_report(result, pictures, output.folder / "report.html")
-    for picture in pictures:
-        picture.save(output.folder)
-    names = "report.html, result.json" + (" and the pictures" if pictures else "")
-    say(talk, f"{names} are in {output.folder}/.")
+    pages = [] if output.html_file is None else [Path(output.html_file)]
+    if output.folder is not None:
+        write_json(result, output.folder / "result.json")
+        pages.append(output.folder / "report.html")
+    pictures: list[Picture] = []
+    try:
+        if output.plots and pages and result["trials"]:
+            pictures = draw_pictures()
+        for page in pages:
+            write_report(result, pictures, page)
+        if output.folder is not None:
+            for picture in pictures:
+                picture.save(output.folder)
+    except KeyboardInterrupt:
+        for page in pages:
+            write_report(result, [], page)
+        return False
+    if output.folder is not None:
+        names = "report.html, result.json" + (" and the pictures" if pictures else "")
+        say(talk, f"{names} are in {output.folder}/.")
+    return True
 
 
 def draw(

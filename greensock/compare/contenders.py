@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +12,27 @@ PEERS = (
     "stdlib-threading",
     "stdlib-forking",
     "stdlib-none",
-    "patched-threading",
     "gevent-streamserver",
+    "patched-threading",
+    "patched-forking",
+    "patched-streamserver",
 )
+#: What a whole program can be compared under: there it is the program that has the mixin.
+OF_PROGRAMS = ("greenlet", "threading", "forking")
+PEERS_OF_PROGRAMS = ("stdlib-threading", "patched-threading")
 PEER_SCRIPT = Path(__file__).with_name("serve_peer.py")
+SERVE_SCRIPT = Path(__file__).with_name("greenlet_count.py")
 
 # With handlers that are parked these bound what runs at one moment, not how many clients there are.
 _BUSY_BOUNDS = {
     "none": "it runs one handler at a time",
-    "forking": "it runs at most max_children handlers at once, 40 unless raised (--max-children)",
+    "forking": "it runs at most max_children handlers at once (--max-children)",
 }
 
 # What each cannot do with a handler whose own handle() runs for as long as its client stays.
 _BOUNDS = {
     "none": "it serves one client at a time, so a client that stays keeps all others waiting",
-    "forking": "a client that stays keeps a child, and max_children is 40 unless raised",
+    "forking": "a client that stays keeps a child, and there are at most max_children",
     "threading": "a client that stays keeps a thread",
     "greenlet": "a client that stays keeps a greenlet",
 }
@@ -57,7 +64,7 @@ class Contender:
     @property
     def bound(self) -> str:
         """Why it may not have served every client."""
-        if self.name == "patched-threading":
+        if self.name == "patched-threading":  # whose threads are greenlets
             return _BOUNDS["greenlet"]
         return _BOUNDS[self.kind]
 
@@ -71,8 +78,21 @@ class Contender:
         options = ["--bind", bind]
         for setting in settings:
             options += ["--set", setting]
+        # -P, because a script's folder on sys.path would let its neighbours shadow modules.
         if self.is_peer:
-            # -P, because a script's folder on sys.path would let its neighbours shadow modules.
             return [sys.executable, "-P", str(PEER_SCRIPT), self.name, target, *options]
-        serve = [sys.executable, "-m", "greensock", "serve", target, "--mixin", self.name]
+        serve = [sys.executable, "-P", str(SERVE_SCRIPT), "serve", target, "--mixin", self.name]
         return [*serve, *options]
+
+    def program_command(self, program: str, port: int, settings: list[str]) -> list[str]:
+        """The command that runs a program, as typed after `python`, which listens at `port`."""
+        arguments = shlex.split(program.replace("{port}", str(port)))
+        if self.name.startswith("stdlib"):
+            return [sys.executable, *arguments]
+        if self.is_peer:
+            if arguments[0] == "-m":
+                arguments[0] = "--module"
+            return [sys.executable, "-m", "gevent.monkey", *arguments]
+        options = [part for setting in settings for part in ("--set", setting)]
+        run = [sys.executable, "-m", "greensock", "run", "--mixin", self.name]
+        return [*run, *options, *arguments]

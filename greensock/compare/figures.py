@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from greensock.compare.contenders import MIXINS, PEERS
+from greensock.compare.metrics import METRICS
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; greenlets are green.
 _PALETTE = (
@@ -28,9 +30,11 @@ _PALETTE = (
     "#999999",
     "#CC79A7",
     "#8C6D1F",
+    "#882255",
+    "#332288",
 )
 COLOURS = dict(zip(MIXINS + PEERS, _PALETTE, strict=True))
-MARKERS = dict(zip(MIXINS + PEERS, "os^DvP<X>", strict=True))
+MARKERS = dict(zip(MIXINS + PEERS, "os^DvP<X>dp", strict=True))
 
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -40,6 +44,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
@@ -56,30 +61,45 @@ class Plot:
     title: str
     draw: Callable[[Figure], None]
     size: tuple[float, float] = (7.2, 3.6)
+    legend: int = 0  # entries, for which there must be room
 
-    def render(self) -> Figure:
-        figure = Figure(figsize=self.size)
+    @cached_property
+    def figure(self) -> Figure:
+        width, height = self.size
+        lines = wrapped(self.title).count("\n") + self.legend
+        figure = Figure(figsize=(width, max(height, 1.2 + 0.22 * lines)))
         self.draw(figure)
         # Over the whole figure, not the axes: beside long names these are too narrow for it.
         figure.suptitle(wrapped(self.title), x=0.01, ha="left", fontsize=11, fontweight="bold")
         return figure
 
-    def svg(self) -> str:
-        """The picture as an SVG element, to be put into a page."""
+    @cached_property
+    def _svg_page(self) -> str:
         # A salt of its own keeps the ids of several pictures in one page apart.
         with rc_context({**STYLE, "svg.hashsalt": self.name}):
             text = StringIO()
-            self.render().savefig(text, format="svg", metadata={"Date": None})
-        page = text.getvalue()
-        return page[page.index("<svg") :]
+            self.figure.savefig(text, format="svg", metadata={"Date": None})
+        return text.getvalue()
+
+    def svg(self) -> str:
+        """The picture as an SVG element, to be put into a page."""
+        return self._svg_page[self._svg_page.index("<svg") :]
 
     def save(self, folder: Path) -> None:
         """Write NAME.png and NAME.svg."""
-        with rc_context({**STYLE, "svg.hashsalt": self.name}):
-            figure = self.render()
-            figure.savefig(folder / f"{self.name}.png", dpi=144)
-            figure.savefig(folder / f"{self.name}.svg", metadata={"Date": None})
+        (folder / f"{self.name}.svg").write_text(self._svg_page, encoding="utf-8")
+        with rc_context(STYLE):
+            self.figure.savefig(folder / f"{self.name}.png", dpi=144)
 
 
 def wrapped(text: str, width: int = 76) -> str:
-    return textwrap.fill(text[:1].upper() + text[1:], width)
+    """As a title: lines of that width, with a capital unless it begins with a name."""
+    first = text.partition(" ")[0]
+    if first not in METRICS and first not in COLOURS:
+        text = text[:1].upper() + text[1:]
+    return textwrap.fill(text, width)
+
+
+def in_thousands(value: float, _place: object = None) -> str:
+    """For an axis: 2,000 and not 2000."""
+    return f"{value:,.10g}"

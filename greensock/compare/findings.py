@@ -12,6 +12,8 @@ from greensock.compare.summary import RATE_FLAG, Figure, Summary
 # On one shared machine two runs of the same thing differ by this much.
 NOTEWORTHY = 0.10
 
+LISTED = 4  # contenders named in a sentence
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -27,13 +29,18 @@ class Finding:
 
 
 def differ(one: Figure, other: Figure) -> bool:
-    """True when two medians are more than a tenth apart and the rounds' ranges do not touch."""
+    """True when two medians are more than a tenth apart and the rounds' ranges do not touch.
+
+    And when they are further apart than the figures are fine.
+    """
     smaller, larger = sorted((one.median, other.median))
     apart = one.high < other.low or other.high < one.low
-    return apart and larger - smaller > NOTEWORTHY * abs(larger)
+    least = max(NOTEWORTHY * abs(larger), one.resolution, other.resolution)
+    return apart and larger - smaller > least
 
 
-# Flags that mean: what was timed was partly the machine or the generator.
+# Flags that mean: what was timed was partly the machine or the generator. A request costs more CPU,
+# too, where other programs have been through the caches.
 _DOUBTFUL = ("machine disturbed", "generator late", "generator saturated")
 _TIMES = ("p50", "p95", "p99", "p999")
 
@@ -41,7 +48,9 @@ _TIMES = ("p50", "p95", "p99", "p999")
 def doubt(metric: Metric, summaries: Sequence[Summary]) -> str:
     """What to add to a sentence about times that were taken under such flags."""
     flags = [flag for summary in summaries for flag in summary.flags]
-    if metric.name in _TIMES and any(flag.startswith(_DOUBTFUL) for flag in flags):
+    if metric.name in (*_TIMES, "cpu_s_per_1000") and any(
+        flag.startswith(_DOUBTFUL) for flag in flags
+    ):
         return " (doubtful, see the flags)"
     return ""
 
@@ -65,10 +74,13 @@ def judge(metric: Metric, summaries: Sequence[Summary]) -> Finding:
     if len(known) < 2:
         return Finding(metric.name, (), "", f"{metric.label}: fewer than two to compare")
     rounds = min(row.rounds for row in summaries if row.failed is None)
-    if rounds < 2:
-        return Finding(metric.name, (), "one round", f"{metric.label}: one round, so no verdict")
     known.sort(key=lambda pair: pair[1].median, reverse=metric.better == "high")
     name, best = known[0]
+    if rounds < 2:
+        other, last = known[-1]
+        sentence = f"{metric.label}: {metric.show(best.median)} with {called(name)} to "
+        sentence += f"{metric.show(last.median)} with {called(other)} (one round, so no verdict)"
+        return Finding(metric.name, (), "one round", sentence)
     equals = tuple(other for other, figure in known if not differ(best, figure))
     rest = [(other, figure) for other, figure in known if other not in equals]
     if not rest:
@@ -78,11 +90,13 @@ def judge(metric: Metric, summaries: Sequence[Summary]) -> Finding:
     factor = times(best.median, figure.median)
     if len(equals) == 1:
         sentence = f"{called(name)} {metric.claim}: {metric.show(best.median)}"
-        sentence += f" against {metric.show(figure.median)} with {called(second)}{factor}"
+        sentence += f" against {metric.show(figure.median)} {metric.unit} with {called(second)}"
+        sentence += factor
         sentence += doubt(metric, summaries)
         return Finding(metric.name, equals, name, sentence)
-    sentence = f"{metric.label}: no difference between {listed(equals)}; next is {called(second)}"
-    sentence += f", {metric.show(figure.median)} against {metric.show(best.median)}{factor}"
+    merit = metric.claim.partition(" the ")[2]  # of "needs the least memory"
+    sentence = f"{merit}: {listed(equals)} (no difference), {metric.show(best.median)} "
+    sentence += f"{metric.unit}; next is {called(second)}, {metric.show(figure.median)}{factor}"
     sentence += doubt(metric, summaries)
     return Finding(metric.name, equals, " = ".join(equals), sentence)
 
@@ -96,8 +110,10 @@ def times(best: float, other: float) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`; of many only some: `a, b and 7 others`."""
     words = [called(name) for name in names]
+    if len(words) > LISTED:
+        words = [*words[: LISTED - 2], f"{len(words) - LISTED + 2} others"]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 

@@ -4,10 +4,13 @@ Run as `python idle_clients.py ADDRESS`, it reads one JSON command per line and 
 one JSON line; at the end of its input it closes everything and ends.
 
     {"do": "open", "clients": N, "payload": TEXT, "expect": RULE, "patience": S, "in_flight": M,
-     "keep": true}                  connects, sends the payload, waits for the reply, N times
+     "keep": true, "sources": []}   connects, sends the payload, waits for the reply, N times
     {"do": "check"}                 which of the held clients has the server closed?
     {"do": "ping", "clients": N, "payload": TEXT, "expect": RULE, "patience": S}
     {"do": "close"}
+
+A payload has a character for each byte; with null there is no exchange. Clients come from the
+`sources` in turn, or from where the kernel likes.
 
 Own sockets instead of load-test users: 20,000 of these take 8 MiB, a locust user 18 KiB each.
 """
@@ -21,6 +24,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 CLIENTS_PER_SOURCE = 20_000  # of the 28,232 ephemeral ports a (source, destination) pair has
@@ -32,9 +36,9 @@ class Client:
 
     __slots__ = ("connected", "received", "sock", "unsent")
 
-    def __init__(self, sock: socket.socket, payload: bytes) -> None:
+    def __init__(self, sock: socket.socket, payload: bytes | None) -> None:
         self.sock = sock
-        self.unsent = payload
+        self.unsent = payload or b""
         self.received = b""
         self.connected = False
 
@@ -42,7 +46,7 @@ class Client:
 class Opening:
     """What has come of opening a number of clients."""
 
-    def __init__(self, clients: int, payload: bytes, expect: str, keep: bool) -> None:
+    def __init__(self, clients: int, payload: bytes | None, expect: str, keep: bool) -> None:
         self.to_start = clients
         self.payload = payload
         self.expect = expect
@@ -79,18 +83,28 @@ class IdleClients:
     def __init__(self, address: tuple[socket.AddressFamily, Any]) -> None:
         self.family, self.address = address
         self.held: list[socket.socket] = []
+        self.sources: list[str] = []
         self.opened = 0
+
+    def next_source(self) -> str | None:
+        """Where the next client comes from; None leaves it to the kernel."""
+        number, self.opened = self.opened, self.opened + 1
+        if self.sources:
+            return self.sources[number % len(self.sources)]
+        block = number // CLIENTS_PER_SOURCE
+        loopback = self.family == socket.AF_INET and self.address[0].startswith("127.")
+        return f"127.0.{block}.1" if block and loopback and sys.platform == "linux" else None
 
     def connect(self) -> socket.socket:
         """Begin a connection; the caller waits until it is writable."""
         sock = socket.socket(self.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            source, self.opened = self.opened // CLIENTS_PER_SOURCE, self.opened + 1
-            loopback = self.family == socket.AF_INET and self.address[0].startswith("127.")
-            if source and loopback and sys.platform == "linux":
-                sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-                sock.bind((f"127.0.{source}.1", 0))
+            source = self.next_source()
+            if source is not None:
+                if sys.platform == "linux":
+                    sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+                sock.bind((source, 0))
             status = sock.connect_ex(self.address)
             if status not in (0, errno.EINPROGRESS):
                 raise OSError(status, errno.errorcode.get(status, str(status)))
@@ -102,18 +116,21 @@ class IdleClients:
     def open(
         self,
         clients: int,
-        payload: str,
+        payload: str | None,
         expect: str,
         patience: float,
         in_flight: int = 256,
         keep: bool = True,
+        sources: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Open `clients` clients and prove each one served by an exchange.
 
         Gives up once `patience` seconds pass without any client getting on. "unanswered" counts
         those the kernel connected and nobody answered: a full backlog accepts without a server.
         """
-        opening = Opening(clients, payload.encode(), expect, keep)
+        question = None if payload is None else payload.encode("latin-1")
+        opening = Opening(clients, question, expect, keep)
+        self.sources = list(sources)
         began = opening.last_progress
         with selectors.DefaultSelector() as selector:
             while opening.to_start or selector.get_map():
@@ -175,6 +192,8 @@ class IdleClients:
             if status:
                 raise OSError(status, errno.errorcode.get(status, str(status)))
             client.connected = True
+            if opening.payload is None:
+                return True
         if client.unsent:
             sent = client.sock.send(client.unsent)
             client.unsent = client.unsent[sent:]
@@ -186,7 +205,7 @@ class IdleClients:
             how = "within its reply" if client.received else "without an answer"
             raise ValueError(f"the server closed the connection {how}")
         client.received += data
-        return reply_is_complete(client.received, opening.payload, opening.expect)
+        return reply_is_complete(client.received, opening.payload or b"", opening.expect)
 
     def check(self) -> dict[str, int]:
         """Drop the clients that the server has closed; say how many."""
@@ -208,7 +227,7 @@ class IdleClients:
 
     def ping(self, clients: int, payload: str, expect: str, patience: float) -> dict[str, int]:
         """One more exchange on up to `clients` of the held ones, spread evenly over them."""
-        question = payload.encode()
+        question = payload.encode("latin-1")
         chosen = self.held[:: max(1, len(self.held) // clients)][:clients] if self.held else []
         answered = silent = 0
         for sock in chosen:

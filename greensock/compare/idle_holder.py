@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,21 +36,28 @@ class Opened:
 
 
 class IdleHolder(ChildProcess):
-    """Holds idle clients of `address`, each of which says `payload` once and expects `expect`."""
+    """Holds idle clients of `address`, each of which says `payload` once and expects `expect`.
+
+    With `payload` None they say nothing, and count as held once they are connected. `payload` has
+    a character for each byte (Latin-1). `sources` are the addresses they come from in turn; none:
+    the machine's choice.
+    """
 
     def __init__(
         self,
         address: str,
         folder: Path,
         *,
-        payload: str,
+        payload: str | None,
         expect: str,
+        sources: Sequence[str] = (),
         cpus: tuple[int, ...] | None = None,
     ) -> None:
         command = [sys.executable, "-I", "-S", str(SCRIPT), address]
         super().__init__("idle", command, folder, cpus=cpus, talks=True)
         self.payload = payload
         self.expect = expect
+        self.sources = list(sources)
 
     def ask(self, deadline: float, **command: Any) -> dict[str, Any]:
         """Send one command; its answer, or HolderFailed after `deadline` seconds."""
@@ -90,6 +98,7 @@ class IdleHolder(ChildProcess):
             patience=patience,
             in_flight=at_once,
             keep=keep,
+            sources=self.sources,
         )
         return Opened(**answer)
 

@@ -34,7 +34,12 @@ class Second:
 
 @dataclass
 class Load:
-    """What locust saw in the window of one trial; times in milliseconds."""
+    """What locust saw in the window of one trial; times in milliseconds.
+
+    `asked` is the mean rate of arrivals that were due in the window; 0: there was none to be met.
+    `collected` is what all this was made from: the collector's marks, seconds (also outside of the
+    window) and generators, in the form that greensock.loadtest.recording describes.
+    """
 
     window: tuple[float, float] = (0.0, 0.0)
     requests: int = 0
@@ -45,6 +50,7 @@ class Load:
     p99: float | None = None
     p999: float | None = None
     max: float | None = None
+    asked: float = 0.0
     received_bytes: int = 0
     lag_p99: float | None = None
     seconds: list[Second] = field(default_factory=list)
@@ -52,6 +58,7 @@ class Load:
     errors: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     exceptions: list[str] = field(default_factory=list)
+    collected: dict[str, Any] = field(default_factory=dict)
 
 
 def quantile(histogram: Histogram, fraction: float) -> float | None:
@@ -99,6 +106,7 @@ def reduce_load(results: Mapping[str, Any], window: range) -> Load:
         errors=dict(results["errors"]),
         counters=dict(results["counters"]),
         exceptions=[str(entry["msg"]) for entry in results["exceptions"]],
+        collected={name: results[name] for name in ("marks", "seconds", "generators")},
     )
     load.rps = load.requests / len(window) if window else 0.0
     for name, share in QUANTILES.items():
@@ -113,9 +121,15 @@ def reduce_load(results: Mapping[str, Any], window: range) -> Load:
         )
         for second in window
     ]
+    load.lag_p99 = quantile(lags_between(results, window.start, window.stop), 0.99)
+    return load
+
+
+def lags_between(results: Mapping[str, Any], first: float, last: float) -> Histogram:
+    """By how much the generators' timers were late between two moments."""
     lags = Histogram()
     for generator in results["generators"].values():
-        for lag in generator["lag"]:
-            lags.add(lag)
-    load.lag_p99 = quantile(lags, 0.99)
-    return load
+        for moment, lag in generator["lag"]:
+            if first <= moment <= last:
+                lags.add(lag)
+    return lags

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import greensock.loadtest
+from greensock.compare.free_ports import free_port
 from greensock.compare.plan import Plan
 from greensock.compare.processes import ChildProcess, describe_status
 from greensock.compare.scenarios import LIVE, SCENARIOS
 
 COLLECTOR = Path(greensock.loadtest.__file__).with_name("collector.py")
 
-# Whole seconds are kept, so the load lasts one longer than what is measured, and a little more
-# for locust's timer, which is set on a clock that lags behind.
-EXTRA_SECONDS = 1.5
+# Whole seconds are kept, so the load lasts one longer than what is measured, and a little more.
+EXTRA_SECONDS = 1.3
 END_TIMEOUT = 30.0  # seconds after its time that a stuck locust is given
 
 
@@ -45,9 +45,10 @@ def locust_environment(plan: Plan, folder: Path) -> dict[str, str]:
     environment["GREENSOCK_COLLECT"] = str(folder / "load.json")
     environment["GREENSOCK_LIVE"] = str(folder / "live.jsonl")
     # Options of greensock.loadtest that a locustfile of the user's own may have asked for.
-    environment["GREENSOCK_RATE"] = str(plan.rate or 0.0)
+    if not plan.own_rate:
+        environment["GREENSOCK_RATE"] = str(plan.rate or 0.0)
+        environment["GREENSOCK_STAGES"] = plan.staged()
     environment["GREENSOCK_ARRIVALS"] = plan.arrivals
-    environment["GREENSOCK_STAGES"] = plan.staged()
     environment["GREENSOCK_SCENARIO"] = json.dumps(
         {
             "users": plan.users,
@@ -75,9 +76,15 @@ class LocustProcess(ChildProcess):
         command += ["-f", ",".join([chosen, str(COLLECTOR), str(LIVE)])]
         command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--host", address]
         command += ["-u", str(plan.users), "-r", str(plan.spawn_rate)]
-        command += ["-t", f"{ceil(self.seconds)}s", "-s", f"{ceil(plan.stop_timeout)}s"]
+        # Only for the case that what ends it in time does not: locust's own timer may be early.
+        command += ["-t", f"{ceil(self.seconds + END_TIMEOUT / 2)}s"]
+        command += ["-s", f"{ceil(plan.stop_timeout)}s"]
         if plan.processes > 1:
+            # Locust's own port may be in use, by another locust.
+            port = str(free_port())
             command += ["--processes", str(plan.processes)]
+            command += ["--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+            command += ["--master-port", port]
         for tag in plan.tags:
             command += ["--tags", tag]
         for tag in plan.exclude_tags:
@@ -88,9 +95,16 @@ class LocustProcess(ChildProcess):
             command,
             folder,
             cpus=plan.generator_cpus,
-            environment=locust_environment(plan, folder),
+            environment={
+                **locust_environment(plan, folder),
+                "GREENSOCK_SECONDS": str(self.seconds),
+            },
             working_directory=folder,
         )
+
+    def is_asking(self) -> bool:
+        """Whether its first running totals are there."""
+        return self.latest() is not None
 
     def latest(self) -> dict[str, Any] | None:
         """The newest line of the running totals: users, requests, failures, rps, p99."""

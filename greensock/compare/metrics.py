@@ -39,8 +39,10 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("rps", "requests/s", "1/s", "high", whole, "serves the most requests"),
-        Metric("max_rate", "highest rate held", "1/s", "high", whole, "holds the highest rate"),
+        Metric("rps", "requests/s", "requests/s", "high", whole, "serves the most requests"),
+        Metric(
+            "max_rate", "highest rate held", "requests/s", "high", whole, "holds the highest rate"
+        ),
         Metric("requests", "requests", show=whole),
         Metric("p50", "p50 ms", "ms", "low", claim="has the shortest median time"),
         Metric("p95", "p95 ms", "ms", "low", claim="has the shortest p95"),
@@ -51,25 +53,28 @@ METRICS = {
         Metric(
             "cpu_s_per_1000",
             "CPU s per 1,000 requests",
-            "s",
+            "s per 1,000",
             "low",
             claim="needs the least CPU per request",
         ),
         Metric("server_cpu", "server CPU %", "% of a core"),
+        Metric("mib_base", "server PSS MiB, no clients", "MiB"),
         Metric("pss_base", "bytes before idle clients", "bytes", show=whole),
         Metric("idle_held", "idle clients held", show=whole),
         Metric(
-            "bytes_per_idle",
-            "bytes per idle client",
-            "bytes",
+            "kib_per_idle",
+            "PSS KiB per idle client",
+            "KiB",
             "low",
-            whole,
             claim="needs the least memory per idle client",
         ),
-        Metric("kib_per_idle", "KiB per idle client", "KiB", "low"),
+        Metric("kernel_kib_per_idle", "+ kernel KiB", "KiB"),
+        # The same figures once more, for thresholds.
+        Metric("bytes_per_idle", "bytes per idle client", "bytes", show=whole),
         Metric("kernel_bytes_per_idle", "+ kernel bytes", "bytes", show=whole),
-        Metric("threads", "threads", show=whole),
         Metric("processes", "processes", show=whole),
+        Metric("threads", "threads", show=whole),
+        Metric("greenlets", "greenlets", show=whole),
         Metric("idle_cpu", "CPU % when all idle", "% of a core"),
         Metric("generator_cpu", "generator CPU %", "% of a core"),
         Metric("generator_lag_p99", "generator lag p99 ms", "ms"),

@@ -19,6 +19,7 @@ from greensock.compare.plan import (
     check_limits,
     choose_contenders,
     choose_pinning,
+    choose_program,
     choose_scenario,
     parse_seconds,
 )
@@ -26,6 +27,21 @@ from greensock.compare.rate_search import search_stages
 from greensock.loadtest.schedule import parse_stages
 
 SECTION = "tool.greensock.compare"
+
+# Options that are the plan's fields as they are, with the plan's own defaults.
+AS_SAID = (
+    "arrivals",
+    "idle_probe",
+    "idle_source",
+    "max_children",
+    "max_threads",
+    "processes",
+    "run_time",
+    "seed",
+    "stop_timeout",
+    "timeout",
+    "warmup",
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +59,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_contender_options(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--program",
+        metavar="TEXT",
+        help="a whole program in place of a target, as after `python`: '-m http.server {port}'; "
+        "under greensock run, and with --peers on the standard library and monkey-patched; its "
+        "scenario is http unless said",
+    )
     group.add_argument("--mixins", metavar="A,B", help="default: greenlet,threading,forking,none")
     group.add_argument(
         "--peers",
@@ -64,7 +87,7 @@ def add_contender_options(group: argparse._ArgumentGroup) -> None:
 def add_load_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--scenario",
-        help="echo, line, churn, http, large, wait, compute, udp, unix "
+        help="echo, line, churn, http, large, wait, compute, mixed, udp, unix "
         "(default: echo, or line for a target of your own)",
     )
     group.add_argument(
@@ -85,6 +108,16 @@ def add_load_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--arrivals", choices=["constant", "poisson"], help="default: constant")
     group.add_argument("--stages", help="rates over time, such as 10s:1000,10s:1000-4000")
     group.add_argument("--idle", type=count, help="idle clients held beside the load")
+    group.add_argument(
+        "--idle-probe",
+        type=probe,
+        metavar="TEXT",
+        help=r"what an idle client says once to prove that it is served, such as 'PING\r\n'; "
+        "none: nothing, it counts once accepted (default: the scenario's; none with -f)",
+    )
+    group.add_argument(
+        "--idle-source", metavar="ADDRESS", help="where they come from, such as 127.0.1.1/24"
+    )
     group.add_argument("--payload-size", type=positive, metavar="BYTES", help="of each request")
     group.add_argument("--expect", help="a reply is whole: same, line, len, any, regex:PATTERN")
     group.add_argument("--timeout", type=seconds, help="for one exchange (default: 2s)")
@@ -159,6 +192,18 @@ def seconds(text: str) -> float:
     return value
 
 
+def probe(text: str) -> str:
+    """The text with its escapes such as \\r, as one character for each byte."""
+    try:
+        decoded = text.encode().decode("unicode_escape")
+        decoded.encode("latin-1")
+    except UnicodeError:
+        decoded = ""
+    if not decoded:
+        raise argparse.ArgumentTypeError(f"must be some text or none, not {text!r}")
+    return decoded
+
+
 class SectionParser(argparse.ArgumentParser):
     """Reads the section of pyproject.toml as if it were a command line."""
 
@@ -207,20 +252,29 @@ def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Outp
         UserMistake: an option is wrong, or does not go with another one.
     """
     said = {name: value for name, value in vars(options).items() if value is not None}
+    # `-f FILE TARGET`: argparse takes the target for one more user class.
+    targets = [text for text in said.get("locustfile", ()) if ":" in text]
+    if targets and "target" not in said:
+        said["target"] = targets[0]
+        said["locustfile"] = [text for text in said["locustfile"] if text not in targets]
     for name, value in vars(read_section(Path("pyproject.toml"))).items():
         if value is not None:
             said.setdefault(name, value)
     locustfile = said.get("locustfile", [None])
+    program = said.get("program")
+    if program is not None and locustfile[0] is None:
+        said["scenario"] = choose_program(program, said.get("target"), said.get("scenario"))
     scenario = choose_scenario(said.get("scenario"), said.get("target"), locustfile[0])
     custom = locustfile[0] is not None
     if custom and not Path(locustfile[0]).is_file():
         raise UserMistake(f"--locustfile {locustfile[0]}: no such file")
-    rate, stages = understand_rate(said, scenario.rate)
+    rate, stages = understand_rate(said, 0.0 if custom else scenario.rate)
     server_cpus, generator_cpus = choose_pinning(said.get("pin", "auto"))
     users = said.get("users", scenario.users)
-    contenders = choose_contenders(said.get("mixins"), bool(said.get("peers")))
+    contenders = choose_contenders(said.get("mixins"), bool(said.get("peers")), program is not None)
     plan = Plan(
-        target=said.get("target", scenario.target),
+        target=program or said.get("target", scenario.target),
+        is_program=program is not None,
         contenders=contenders,
         scenario="custom" if custom else scenario.name,
         locustfile=str(Path(locustfile[0]).resolve()) if custom else None,
@@ -230,26 +284,19 @@ def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Outp
         transport=scenario.transport,
         users=users,
         spawn_rate=said.get("spawn_rate", max(100.0, users / 2)),
-        processes=said.get("processes", 1),
         rate=0.0 if custom and "rate" not in said else rate,
-        arrivals=said.get("arrivals", "constant"),
+        own_rate=custom and "rate" not in said and not stages,
         stages=stages,
-        warmup=said.get("warmup", 1.0),
-        run_time=said.get("run_time", 4.0),
-        stop_timeout=said.get("stop_timeout", 1.0),
         rounds=said.get("rounds", 1 if rate is None else 3),
         idle=said.get("idle", 0 if custom else scenario.idle),
         payload_size=said.get("payload_size", scenario.payload_size),
         expect=understand_expect(said.get("expect", scenario.expect)),
-        timeout=said.get("timeout", 2.0),
         settings=tuple(said.get("settings", ())),
-        max_children=said.get("max_children"),
-        max_threads=said.get("max_threads"),
         sample_interval=max(0.5, said.get("sample_interval", 1.0)),
         server_cpus=server_cpus,
         generator_cpus=generator_cpus,
         thresholds=tuple(said.get("threshold", ())),
-        seed=said.get("seed"),
+        **{name: said[name] for name in AS_SAID if name in said},
     )
     check_limits(plan, open_files)
     return plan, understand_output(said)
@@ -266,7 +313,7 @@ def understand_rate(said: dict[str, Any], default: float) -> tuple[float | None,
             raise UserMistake(f"--{error}") from None
     text = str(said.get("rate", default))
     if text == "max":
-        return None, search_stages(said.get("processes", 1))
+        return None, search_stages(said.get("processes", 1), default)
     try:
         rate = float(text)
     except ValueError:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greensock.compare.contenders import MIXINS, PEERS, Contender
+from greensock.compare.contenders import (
+    MIXINS,
+    OF_PROGRAMS,
+    PEERS,
+    PEERS_OF_PROGRAMS,
+    Contender,
+)
 from greensock.compare.mistakes import UserMistake
 from greensock.compare.scenarios import HTTP_REQUEST, SCENARIOS, Scenario
-from greensock.loadtest.schedule import Stage
+from greensock.loadtest.schedule import RateCurve, Stage, parse_stages
 
 DEFAULT_TARGET = "greensock.examples:Echo"
 
 # Files a process has open beside its clients: listener, hub, standard streams, libraries.
 SPARE_FILES = 64
+
+# What --idle-probe says for: idle clients say nothing.
+NO_PROBE = "none"
+MAX_SOURCES = 65_536
+PORTS = 28_000  # Linux's ephemeral ports, for one pair of addresses
+
+# A child for each client, where a client keeps one; 1,000 of them take about a gigabyte. Where
+# idle clients are parked they need none, and so high a bound is not reached.
+MOST_CHILDREN = 1_000
+SPARE_CHILDREN = 10
 
 # Measured on two cores with the default plan: starting a server and locust, and the pauses in
 # which memory settles before it is read.
@@ -29,13 +47,18 @@ class Plan:
 
     `rate` is None for `max`, the search for the highest rate a contender holds, and 0 for a
     closed loop. `stages` replace `rate` and `run_time`.
+    `own_rate`: the rate is whatever the locustfile itself says.
+    `idle_probe` is what an idle client says once, a character for each byte: None for what the
+    scenario says, NO_PROBE for nothing at all. `idle_source` is one address or a network.
     `server_cpus` and `generator_cpus` are empty when nothing is pinned.
     """
 
     target: str = DEFAULT_TARGET
+    is_program: bool = False
     contenders: tuple[str, ...] = MIXINS
     scenario: str = "echo"
     locustfile: str | None = None
+    own_rate: bool = False
     user_classes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     exclude_tags: tuple[str, ...] = ()
@@ -51,6 +74,8 @@ class Plan:
     stop_timeout: float = 1.0
     rounds: int = 3
     idle: int = 2000
+    idle_probe: str | None = None
+    idle_source: str | None = None
     payload_size: int = 64
     expect: str = "same"
     timeout: float = 2.0
@@ -97,20 +122,71 @@ class Plan:
             return due / self.load_seconds()
         return self.rate
 
-    def idle_payload(self) -> str:
-        """What each idle client says once, as text."""
+    def asked_between(self, first: float, last: float) -> float:
+        """The mean rate of arrivals between two moments, in seconds since the load began."""
+        if not self.stages or self.rate is None or last <= first:
+            return self.target_rate()
+        curve = RateCurve(parse_stages(self.staged()))
+        return (curve.arrivals(last) - curve.arrivals(first)) / (last - first)
+
+    def needs_idle_holder(self) -> bool:
+        """Also without idle clients it asks the first ones, if it knows what to say."""
+        return self.idle > 0 or (self.locustfile is None and self.transport != "udp")
+
+    def idle_payload(self) -> str | None:
+        """What each idle client says once; None: nothing."""
+        if self.idle_probe is not None:
+            return None if self.idle_probe == NO_PROBE else self.idle_probe
+        if self.locustfile is not None:
+            return None  # whose protocol nobody here knows
         if self.scenario == "http":
             return HTTP_REQUEST
         return "i" * (min(self.payload_size, 1024) - 1) + "\n"
 
+    def idle_sources(self) -> list[str]:
+        """The addresses from which idle clients come, in turn; none: the kernel's choice."""
+        if self.idle_source is None:
+            return []
+        first = ipaddress.ip_interface(self.idle_source)
+        number = min(MAX_SOURCES, int(first.network.broadcast_address) - int(first.ip) or 1)
+        return [str(first.ip + step) for step in range(number)]
+
+    def datagram_payload(self) -> str:
+        """A datagram as the load's, with a number before it if its reply must begin with one."""
+        return ("0000000001 " if self.expect == "same" else "") + "i" * self.payload_size
+
+    def bounds(self) -> dict[str, int]:
+        """max_children and max_threads of the contenders that have such a bound."""
+        children = self.max_children or min(MOST_CHILDREN, self.idle + self.users + SPARE_CHILDREN)
+        found = {name: children for name in self.contenders if Contender(name).kind == "forking"}
+        if self.max_threads is not None and "threading" in self.contenders:
+            found["threading"] = self.max_threads
+        return found
+
     def server_settings(self, contender: Contender) -> list[str]:
         """`NAME=VALUE` class attributes for one contender's server."""
         chosen = list(self.settings)
-        if self.max_children is not None and contender.kind == "forking":
-            chosen.append(f"max_children={self.max_children}")
-        if self.max_threads is not None and contender.name == "threading":
-            chosen.append(f"max_threads={self.max_threads}")
+        if contender.name in (bounds := self.bounds()):
+            name = "max_children" if contender.kind == "forking" else "max_threads"
+            # Before the user's own, of which the last one counts.
+            chosen.insert(0, f"{name}={bounds[contender.name]}")
         return chosen
+
+    def notes(self) -> list[str]:
+        """What a reader of the figures must know of how the contenders were set up."""
+        children = [name for name in self.contenders if Contender(name).kind == "forking"]
+        notes = []
+        if children and not any(text.startswith("max_children=") for text in self.settings):
+            most = self.bounds()[children[0]]
+            how = "as told"
+            if self.max_children is None:
+                how = f"idle clients + users + {SPARE_CHILDREN}, at most {MOST_CHILDREN:,}"
+            notes.append(f"{', '.join(children)} with max_children={most} ({how})")
+        if not self.server_cpus:
+            notes.append("not pinned: server and load share the CPUs, so doubt the times")
+        elif len(self.server_cpus) + len(self.generator_cpus) <= 2:
+            notes.append("two CPUs, one for the server and one for the load, are the least")
+        return notes
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -127,6 +203,10 @@ class Output:
     keep_logs: bool = False
     fail_on_flags: bool = False
     against: str | None = None
+
+    def draws(self) -> bool:
+        """Whether there will be pictures."""
+        return self.plots and (self.folder is not None or self.html_file is not None)
 
 
 def choose_scenario(name: str | None, target: str | None, locustfile: str | None) -> Scenario:
@@ -149,16 +229,34 @@ def choose_scenario(name: str | None, target: str | None, locustfile: str | None
     return SCENARIOS[name]
 
 
-def choose_contenders(mixins: str | None, peers: bool) -> tuple[str, ...]:
+def choose_contenders(mixins: str | None, peers: bool, is_program: bool = False) -> tuple[str, ...]:
     """The contenders' names in the order given, each once."""
-    names = [name.strip() for name in mixins.split(",")] if mixins else list(MIXINS)
+    own, others = (OF_PROGRAMS, PEERS_OF_PROGRAMS) if is_program else (MIXINS, PEERS)
+    names = [name.strip() for name in mixins.split(",")] if mixins else list(own)
     if peers:
-        names += PEERS
+        names += others
     for name in names:
-        if name not in MIXINS + PEERS:
-            known = ", ".join(MIXINS + PEERS)
+        if name not in own + others:
+            known = ", ".join(own + others)
             raise UserMistake(f"--mixins must name some of {known}, not {name!r}")
     return tuple(dict.fromkeys(names))
+
+
+def choose_program(text: str, target: str | None, scenario: str | None) -> str:
+    """The scenario for a program: HTTP, unless said otherwise.
+
+    Raises:
+        UserMistake: the program cannot be told its port, or there is a target too.
+    """
+    if target is not None:
+        raise UserMistake(f"--program is compared in place of a target: leave out {target}")
+    if "{port}" not in text:
+        raise UserMistake(
+            f'--program must say where its port goes, as in "-m http.server {{port}}", not {text!r}'
+        )
+    if scenario in ("udp", "unix"):
+        raise UserMistake(f"--program is loaded over TCP: --scenario {scenario} is not")
+    return scenario or "http"
 
 
 def check_limits(plan: Plan, open_files: int) -> None:
@@ -169,8 +267,25 @@ def check_limits(plan: Plan, open_files: int) -> None:
             f"--idle must be at most {room}, not {plan.idle}: a process may open {open_files} "
             f"files here (ulimit -n), and {plan.users} users need some"
         )
+    check_source(plan)
     if plan.idle and plan.transport == "udp":
         raise UserMistake("--idle must be 0 over UDP: a datagram server has no idle clients")
+
+
+def check_source(plan: Plan) -> None:
+    """The addresses of --idle-source must be this machine's, and offer enough ports."""
+    if plan.idle_source is None:
+        return
+    try:
+        sources = plan.idle_sources()
+        family = socket.AF_INET6 if ":" in sources[0] else socket.AF_INET
+        with socket.socket(family) as sock:
+            sock.bind((sources[0], 0))
+    except (ValueError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserMistake(f"--idle-source {plan.idle_source}: {reason}") from None
+    if plan.idle > (most := len(sources) * PORTS):
+        raise UserMistake(f"--idle must be at most {most} from --idle-source {plan.idle_source}")
 
 
 def choose_pinning(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from greensock.compare.figures import COLOURS, Plot
+from greensock.compare.figures import COLOURS, Plot, in_thousands
 from greensock.compare.findings import Finding
 from greensock.compare.metrics import METRICS
 from greensock.compare.plots_over_time import pictures_over_time
@@ -59,7 +59,7 @@ def bars(
     axes.set_xlim(0, (longest or 1.0) * (1.5 if stacked else 1.25))
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(lambda value, _place: f"{value:,.10g}")
+    axes.xaxis.set_major_formatter(in_thousands)
     axes.set_xlabel(METRICS[metric].unit)
 
 
@@ -69,13 +69,13 @@ def pictures(
     """Every picture for which there is something to show."""
     yield overview(summaries, findings)
     tall = (7.2, 1.5 + 0.42 * len(summaries))
-    if any("bytes_per_idle" in summary.metrics for summary in summaries):
-        title = findings["bytes_per_idle"].sentence
+    if any("kib_per_idle" in summary.metrics for summary in summaries):
+        title = findings["kib_per_idle"].sentence
 
         def draw_memory(figure: Figure) -> None:
             axes: Any = figure.subplots()
-            bars(axes, summaries, "bytes_per_idle", "kernel_bytes_per_idle")
-            axes.set_xlabel("bytes per idle client: PSS, and (pale) kernel stacks and page tables")
+            bars(axes, summaries, "kib_per_idle", "kernel_kib_per_idle")
+            axes.set_xlabel("KiB per idle client: PSS, and (pale) kernel stacks and page tables")
 
         yield Plot("memory_per_idle_client", title, draw_memory, tall)
     if any("cpu_s_per_1000" in summary.metrics for summary in summaries):
@@ -92,8 +92,9 @@ def pictures(
 
 def overview(summaries: Sequence[Summary], findings: Mapping[str, Finding]) -> Plot:
     """The table's main figures in one picture."""
-    chosen = ("bytes_per_idle", "cpu_s_per_1000", "p99", "rps")
-    shown = [metric for metric in chosen if any(metric in summary.metrics for summary in summaries)]
+    chosen = ("kib_per_idle", "max_rate", "cpu_s_per_1000", "p99", "rps", "p50")
+    known = [metric for metric in chosen if any(metric in summary.metrics for summary in summaries)]
+    shown = known[:4]
 
     def draw(figure: Figure) -> None:
         grid = figure.subplots(max(1, (len(shown) + 1) // 2), 2, squeeze=False)

@@ -14,8 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from greensock.compare.interrupts import deferred_interrupts
+
 LAUNCHER = Path(__file__).with_name("launch.py")
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL: as long as a draining server may need
+
+_started: set[ChildProcess] = set()  # and not stopped
 
 
 def raise_open_files_limit() -> int:
@@ -33,7 +37,9 @@ class ChildProcess:
     order, and a server that got the signal first would look as if it had died under load.
 
     Leaving the `with` block stops it: SIGTERM to the command, up to `GRACE` seconds, then SIGKILL
-    to the whole process group. What it writes goes to `stdout` and `stderr`, files in `folder`.
+    to the whole process group. An interrupt may come before the block is entered, or amid its end:
+    `stop_children` is for those. What the command writes goes to `stdout` and `stderr`, files in
+    `folder`.
     """
 
     def __init__(
@@ -51,7 +57,12 @@ class ChildProcess:
         self.stdout = folder / f"{name}.out"
         self.stderr = folder / f"{name}.err"
         pinned = ",".join(map(str, cpus)) if cpus else "-"
-        with self.stdout.open("wb") as out, self.stderr.open("wb") as err:
+        with (
+            self.stdout.open("wb") as out,
+            self.stderr.open("wb") as err,
+            # An exception in Popen's constructor would leave a child whom nobody knows.
+            deferred_interrupts(),
+        ):
             self.process: subprocess.Popen[str] = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), pinned, *command],
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
@@ -62,7 +73,8 @@ class ChildProcess:
                 start_new_session=True,
                 text=True,
             )
-        self.pid = self.process.pid
+            self.pid = self.process.pid
+            _started.add(self)
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +115,7 @@ class ChildProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        _started.discard(self)
         return status
 
     def error_tail(self, lines: int = 12) -> list[str]:
@@ -110,6 +123,12 @@ class ChildProcess:
         with self.stderr.open("rb") as file:
             file.seek(max(0, self.stderr.stat().st_size - 8192))
             return file.read().decode(errors="replace").splitlines()[-lines:]
+
+
+def stop_children() -> None:
+    """Stop every child that was started and not stopped, because an interrupt came between."""
+    for child in list(_started):
+        child.stop()
 
 
 def describe_status(status: int) -> str:

@@ -28,6 +28,12 @@ def in_words(seconds: float) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
+def clock(seconds: float) -> str:
+    """`0:05`, `12:30`."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
 def outcome(trial: Trial) -> str:
     """One trial in one line."""
     if trial.failed is not None:
@@ -84,19 +90,21 @@ class LiveDisplay(PlainDisplay):
         self.number = self.trials = 0
         self.trial_began = self.began
         self.title = self.doing = self.figures = ""
+        self.memory = 0
         self.live = Live(console=console, auto_refresh=False, transient=True)
 
     def trial_begins(self, contender: str, round_number: int, number: int, trials: int) -> None:
         self.number, self.trials, self.trial_began = number, trials, time.monotonic()
         self.title = f"{contender}, round {round_number} of {self.plan.rounds}"
         self.doing = self.figures = ""
+        self.memory = 0
         self.draw()
 
     def trial_ends(self, trial: Trial) -> None:
         self.say(f"{trial.contender}, round {trial.round}: {outcome(trial)}")
 
     def phase(self, text: str) -> None:
-        self.doing = text
+        self.doing, self.figures = text, ""
         self.draw()
 
     def reading(self, sample: Sample, running_totals: dict[str, Any] | None) -> None:
@@ -108,8 +116,10 @@ class LiveDisplay(PlainDisplay):
                 parts.append(f"p99 {number(running_totals['p99'])} ms")
             if running_totals["failures"]:
                 parts.append(f"{running_totals['failures']:,} failures")
-        if sample.pss is not None:
-            parts.append(f"{sample.pss / 2**20:,.1f} MiB")
+        # Where reading it is slow it is read seldom.
+        self.memory = sample.pss or self.memory
+        if self.memory:
+            parts.append(f"{self.memory / 2**20:,.1f} MiB")
         parts.append(f"{sample.threads:,} threads, {sample.processes:,} processes")
         self.figures = ", ".join(parts)
         self.draw()
@@ -128,7 +138,10 @@ class LiveDisplay(PlainDisplay):
         grid.add_row(
             Text(self.title, style="bold"),
             ProgressBar(total=elapsed + left or 1.0, completed=elapsed, width=24),
-            Text(f"trial {self.number} of {self.trials}, about {in_words(left)} left"),
+            Text(
+                f"{clock(elapsed)}, trial {self.number} of {self.trials}, "
+                f"about {in_words(left)} left"
+            ),
         )
         block = Table.grid()
         block.add_row(grid)

@@ -16,7 +16,7 @@ from greensock.compare.doubts import RATE_MISSED
 from greensock.compare.load import Load, reduce_load
 from greensock.loadtest.schedule import Stage
 
-FIRST_RATE = 1000.0
+FIRST_RATE = 100.0  # where nothing is known of what a contender can do
 GROWTH = 1.3
 GENERATOR_LIMIT = 10_000.0  # requests/s of one locust process
 STEP_SECONDS = 4.0  # of which the first is not counted: the step before may still be worked off
@@ -28,7 +28,10 @@ SLOWEST = 100.0  # ms of p99
 
 @dataclass
 class Step:
-    """One rate that was asked for, and whether it was held. Times in ms, CPU in % of a core."""
+    """One rate that was asked for, and whether it was held. Times in ms, CPU in % of a core.
+
+    Of the generator's CPU also what it would have used, had others not had the CPUs.
+    """
 
     asked: float
     rps: float
@@ -56,9 +59,9 @@ class RateSearch:
         return best
 
 
-def search_stages(processes: int) -> tuple[Stage, ...]:
-    """The steps as stages of one load."""
-    stages, rate = [], FIRST_RATE
+def search_stages(processes: int, usual: float) -> tuple[Stage, ...]:
+    """The steps as stages of one load, from half the usual rate on (0: there is none)."""
+    stages, rate = [], usual / 2 or FIRST_RATE
     while rate < GENERATOR_LIMIT * processes:
         stages.append(Stage(STEP_SECONDS, round(rate)))
         rate *= GROWTH
@@ -74,26 +77,35 @@ def overloaded(running_totals: Mapping[str, Any] | None) -> bool:
 def judge_steps(
     results: Mapping[str, Any], stages: tuple[Stage, ...], lead_in: float, processes: int
 ) -> tuple[RateSearch, Load]:
-    """The search's outcome, and the load of its best step (or of the first, if none was held)."""
+    """The search's outcome, and the load of its best step (or of the first, if none was held).
+
+    The load's `seconds` are those of all steps.
+    """
     search = RateSearch()
     loads: list[Load] = []
     stopping = results["marks"].get("stopping", math.inf)
     begin = results["marks"]["start"] + lead_in
     for stage in stages:
         window = range(math.ceil(begin + 1.0), math.floor(begin + stage.duration))
-        begin += stage.duration
-        if not window or window.stop > stopping:
+        first, begin = begin, begin + stage.duration
+        if cut_short := window.stop > stopping:
+            # Ended as hopeless within this step: of which there may be only the first second.
+            window = range(min(window.start, math.floor(stopping) - 1), math.floor(stopping))
+        if window.start < results["marks"]["start"]:
             break
         load = reduce_load(results, window)
         met = load.rps >= RATE_MISSED * stage.rate
         fast = load.p99 is not None and load.p99 <= SLOWEST
-        cpu = generator_percent(results, window)
-        held = met and fast and not load.failures
+        # The window of a step that was cut short may begin before the step.
+        since, until = max(first, window.start), stopping if cut_short else window.stop
+        cpu = generator_percent(results, since, until)
+        held = met and fast and not load.failures and not cut_short
         search.steps.append(Step(stage.rate, load.rps, load.p50, load.p99, cpu, held))
         loads.append(load)
         if not held:
             break
     best = search.best
+    whole = reduce_load(results, range(begin_of(loads), end_of(loads)))
     if search.steps:
         last = search.steps[-1]
         saturated = (last.generator_cpu or 0.0) > GENERATOR_FULL * processes
@@ -102,16 +114,32 @@ def judge_steps(
             search.limit = "generator"
         elif not last.held or stopping < begin:
             search.limit = "contender"
-    chosen = search.steps.index(best) if best is not None else 0
-    return search, loads[chosen] if loads else reduce_load(results, range(0))
+    if not loads:
+        return search, whole
+    load = loads[search.steps.index(best) if best is not None else 0]
+    # The figures are the best step's; over time the whole search is of interest.
+    load.seconds = whole.seconds
+    return search, load
 
 
-def generator_percent(results: Mapping[str, Any], window: range) -> float | None:
-    """CPU of the locust processes in the window, percent of a core, all of them together."""
+def begin_of(loads: list[Load]) -> int:
+    return int(loads[0].window[0]) if loads else 0
+
+
+def end_of(loads: list[Load]) -> int:
+    return int(loads[-1].window[1]) if loads else 0
+
+
+def generator_percent(results: Mapping[str, Any], first: float, last: float) -> float | None:
+    """CPU of the locust processes between two moments, percent of a core, all of them together.
+
+    What they waited for a CPU counts too: on a busy machine they may be full with half a core.
+    """
     total = None
     for generator in results["generators"].values():
-        inside = [(t, cpu) for t, cpu in generator["gen"] if window.start <= t <= window.stop]
+        # Half a second more, so that a late reading at the end counts.
+        inside = [(t, sum(cpu)) for t, *cpu in generator["gen"] if first <= t <= last + 0.5]
         if len(inside) > 1:
-            (first, before), (last, after) = inside[0], inside[-1]
-            total = (total or 0.0) + 100 * (after - before) / (last - first)
+            (start, before), (end, after) = inside[0], inside[-1]
+            total = (total or 0.0) + 100 * (after - before) / (end - start)
     return total

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from greensock.compare.findings import called
 from greensock.compare.metrics import METRICS, number
-from greensock.compare.table import CONCLUSIONS, ROWS
+from greensock.compare.table import CONCLUSIONS, ROWS, flag_kinds
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -26,15 +26,24 @@ p.lead { color: #444; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
 th, td { padding: 0.25rem 0.75rem; text-align: right; border-bottom: 1px solid #ddd;
   white-space: nowrap; }
-th:first-child { text-align: left; }
+th:first-child { text-align: left; white-space: normal; min-width: 6.5rem; position: sticky;
+  left: 0; background: #fff; }
 td small { display: block; color: #666; }
 td.best { font-weight: 600; background: #e6f5ef; }
-li.flag { color: #8a5a00; } li.failed { color: #b00020; }
-figure { margin: 1.5rem 0; break-inside: avoid; }
-figure svg { width: 100%; height: auto; }
+.flag { color: #8a5a00; } li.failed { color: #b00020; }
+figure { margin: 1.5rem 0; break-inside: avoid; overflow-x: auto; }
+/* Narrower, its letters could not be read: on a phone it is moved sideways. */
+figure svg { width: 100%; min-width: 36rem; height: auto; }
+@media (max-width: 40rem) { table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.4rem; } }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.8rem; }
-@media print { body { max-width: none; padding: 0; font-size: 11pt; } details { display: none; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; } details { display: none; }
+  .scroll, figure { overflow: visible; } table { font-size: 7.5pt; }
+  th, td { padding: 0.15rem 0.3rem; } figure svg { min-width: 0; max-height: 11cm; }
+  tr { break-inside: avoid; } h2 { break-after: avoid; } }
 """
+
+
+FIT_ON_A_PAGE = 6  # contenders side by side; more are printed on a sheet that lies on its side
 
 
 class Picture(Protocol):
@@ -56,16 +65,17 @@ def write_report(result: Mapping[str, Any], pictures: Sequence[Picture], path: P
 def page(result: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[str]:
     plan, versions, machine = result["plan"], result["versions"], result["machine"]
     title = f"greensock compare: {plan['target']}"
+    sheet = "@page { size: landscape; }" if len(result["summary"]) > FIT_ON_A_PAGE else ""
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     # An icon in the page itself: without one a browser asks the file's server for it.
     yield '<link rel="icon" href="data:,">'
-    yield f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
+    yield f"<title>{escape(title)}</title><style>{_STYLE}{sheet}</style></head><body>"
     yield f"<h1>{escape(title)}</h1>"
     when = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(result["started"]))
     yield f'<p class="lead">{escape(describe_load(plan))}<br>{escape(when)}, '
     yield escape(
-        f"greensock {versions['greensock']}, gevent {versions['gevent']}, "
+        f"greensock {versions['greensock']}, gevent {versions['gevent']} ({versions['loop']}), "
         f"locust {versions['locust']}, Python {versions['python']}, "
         f"Linux {machine['kernel']}, {machine['cpus']} CPUs"
     )
@@ -74,6 +84,7 @@ def page(result: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[str
         yield "<p><strong>Interrupted: this is what was measured until then.</strong></p>"
     yield from table(result)
     yield from remarks(result)
+    yield from since(result.get("against", ()))
     for picture in pictures:
         yield f'<figure role="img" aria-label="{escape(picture.title)}">{picture.svg()}</figure>'
     yield "<details><summary>Options</summary><pre>"
@@ -87,13 +98,18 @@ def page(result: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[str
 def describe_load(plan: Mapping[str, Any]) -> str:
     """The load in one sentence."""
     rate = f"{plan['rate']:,.0f} requests/s asked" if plan["rate"] else "in a closed loop"
+    seconds = plan["run_time"]
+    if plan["own_rate"]:
+        rate = "at the locustfile's rate"
     if plan["rate"] is None:
         rate = "at a rising rate"
     if plan["stages"]:
-        rate = "at staged rates"
+        rate = "at staged rates" if plan["rate"] is not None else rate
+        seconds = sum(stage["duration"] for stage in plan["stages"])
+    rounds = "one round" if plan["rounds"] == 1 else f"{plan['rounds']} rounds"
     return (
         f"Scenario {plan['scenario']}: {plan['users']:,} users, {rate}, beside {plan['idle']:,} "
-        f"idle clients; {plan['rounds']} rounds of {plan['run_time']:g} s."
+        f"idle clients; {rounds} of {seconds:g} s."
     )
 
 
@@ -111,6 +127,10 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
             label += " (no difference)"
         cells = "".join(cell(metric, row, finding) for row in summaries)
         yield f"<tr><th>{escape(label)}</th>{cells}</tr>"
+    if any(row["flags"] for row in summaries):
+        raised = ("<br>".join(map(escape, flag_kinds(row["flags"]))) for row in summaries)
+        cells = "".join(f'<td class="flag">{kinds}</td>' for kinds in raised)
+        yield f"<tr><th>flags (see below)</th>{cells}</tr>"
     yield "</tbody></table></div>"
 
 
@@ -134,7 +154,7 @@ def remarks(result: Mapping[str, Any]) -> Iterator[str]:
         yield "<h2>Findings</h2><ul>"
         yield from (f"<li>{escape(text)}</li>" for text in spoken)
         yield "</ul>"
-    notes: list[str] = []
+    notes = [f"<li>{escape(note)}</li>" for note in result["notes"]]
     for row in result["summary"]:
         name = escape(called(row["contender"]))
         if row["failed"] is not None:
@@ -150,3 +170,26 @@ def remarks(result: Mapping[str, Any]) -> Iterator[str]:
         yield "<h2>Notes and flags</h2><ul>"
         yield from notes
         yield "</ul>"
+
+
+def since(changes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What changed since the run that --against names."""
+    told = [change for change in changes if change["verdict"] != "no difference"]
+    if not changes:
+        return
+    yield "<h2>Since the earlier run</h2>"
+    if told:
+        yield '<div class="scroll"><table><thead><tr><th></th><th></th><th>before</th><th>now</th>'
+        yield "<th></th></tr></thead><tbody>"
+        for change in told:
+            metric = METRICS[change["metric"]]
+            cells = (
+                escape(metric.label),
+                metric.show(change["before"]["median"]),
+                metric.show(change["now"]["median"]),
+                escape(change["verdict"]),
+            )
+            row = "".join(f"<td>{cell}</td>" for cell in cells)
+            yield f"<tr><th>{escape(change['contender'])}</th>{row}</tr>"
+        yield "</tbody></table></div>"
+    yield f"<p>No difference in {len(changes) - len(told)} of {len(changes)} figures.</p>"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from greensock.compare.contenders import Contender
 from greensock.compare.mistakes import UserMistake
 from greensock.compare.plan import Plan
-from greensock.compare.trial import Trial, Watcher, run_trial
+from greensock.compare.processes import stop_children
+from greensock.compare.trial import Trial, TrialInterrupted, Watcher, run_trial
 
 
 class Display(Watcher, Protocol):
@@ -35,9 +38,6 @@ class Comparison:
     def of(self, contender: str) -> list[Trial]:
         return [trial for trial in self.trials if trial.contender == contender]
 
-    def as_json(self) -> list[dict[str, Any]]:
-        return [trial.as_json() for trial in self.trials]
-
 
 def order(plan: Plan) -> Iterator[tuple[int, str]]:
     """(round, contender) pairs: ABC, BCA, CAB, so that no one always comes first or last."""
@@ -46,6 +46,18 @@ def order(plan: Plan) -> Iterator[tuple[int, str]]:
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             yield number + 1, name
+
+
+@contextmanager
+def on_cpus(cpus: tuple[int, ...]) -> Iterator[None]:
+    """Run this process where the load runs: its readings must not take the server's time."""
+    before = os.sched_getaffinity(0)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def run_rounds(plan: Plan, display: Display, logs: Path | None) -> Comparison:
@@ -60,7 +72,10 @@ def run_rounds(plan: Plan, display: Display, logs: Path | None) -> Comparison:
     failed: set[str] = set()
     pairs = list(order(plan))
     # A short path in the system's folder: a Unix socket's name has room for 107 bytes.
-    with tempfile.TemporaryDirectory(prefix="greensock-") as temporary:
+    with (
+        on_cpus(plan.generator_cpus),
+        tempfile.TemporaryDirectory(prefix="greensock-") as temporary,
+    ):
         root = logs or Path(temporary)
         try:
             for number, (round_number, name) in enumerate(pairs, 1):
@@ -75,6 +90,11 @@ def run_rounds(plan: Plan, display: Display, logs: Path | None) -> Comparison:
                 display.trial_ends(trial)
                 if trial.failed is not None:
                     failed.add(name)
+        except TrialInterrupted as interrupt:
+            comparison.trials.append(interrupt.trial)
+            comparison.interrupted = True
         except KeyboardInterrupt:
             comparison.interrupted = True
+        finally:
+            stop_children()
     return comparison

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,13 @@ from pathlib import Path
 import psutil
 
 KERNEL_STACK = 16 * 1024  # bytes per thread on x86-64 and arm64
+_MAPPED = {
+    "Pss": "pss",
+    "Pss_Anon": "pss_anonymous",
+    "Private_Clean": "uss",
+    "Private_Dirty": "uss",
+    "Rss": "rss",
+}
 MEMORY_SHARE = 0.02  # of the time at most is spent reading memory
 
 
@@ -24,8 +32,10 @@ class Sample:
     """One reading. Seconds, bytes and counts; `t` is seconds since the epoch.
 
     `cpu` and `generator_cpu` are the CPU seconds used so far by all processes of the server and
-    of the load generator, ended children included. `pss` and `kernel` (page tables and kernel
-    stacks) are None when memory was not read. `busy` and `steal` are the whole machine's seconds.
+    of the load generator, ended children included. `busy` and `steal` are the whole machine's.
+    The memory is None when it was not read: `pss`, of it `pss_anonymous` (without the pages of
+    files, such as libraries), `uss` (pages that nobody else has), `rss`, and `kernel` (page tables
+    and kernel stacks).
     """
 
     t: float
@@ -38,6 +48,9 @@ class Sample:
     steal: float
     cost_ms: float
     pss: int | None = None
+    pss_anonymous: int | None = None
+    uss: int | None = None
+    rss: int | None = None
     kernel: int | None = None
     open_files: int | None = None
 
@@ -92,24 +105,26 @@ def tree_cpu(root: int, pids: list[int]) -> float:
     return total
 
 
-def memory(pids: list[int]) -> tuple[int, int]:
-    """(PSS, kernel bytes) of some processes.
+def memory(pids: list[int]) -> dict[str, int]:
+    """pss, pss_anonymous, uss, rss and kernel, in bytes, of some processes together.
 
     PSS shares a page out among those that map it: with USS a page shared by forked children
-    counts for nobody, with RSS for each of them.
+    counts for nobody, with RSS for each of them. Of it the anonymous part is what clients cost:
+    the share in Python's own libraries changes whenever any program starts or ends that uses them.
     """
-    pss = kernel = 0
+    size: Counter[str] = Counter(pss=0, pss_anonymous=0, uss=0, rss=0, kernel=0)
     for pid in pids:
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    pss += int(line.split()[1]) * 1024
+                name, _, value = line.partition(":")
+                if name in _MAPPED:
+                    size[_MAPPED[name]] += int(value.split()[0]) * 1024
             for line in Path(f"/proc/{pid}/status").read_text().splitlines():
                 if line.startswith("VmPTE:"):
-                    kernel += int(line.split()[1]) * 1024
+                    size["kernel"] += int(line.split()[1]) * 1024
                 elif line.startswith("Threads:"):
-                    kernel += int(line.split()[1]) * KERNEL_STACK
-    return pss, kernel
+                    size["kernel"] += int(line.split()[1]) * KERNEL_STACK
+    return size
 
 
 class Sampler:
@@ -142,7 +157,9 @@ class Sampler:
         )
         if with_memory or (with_memory is None and time.monotonic() >= self._memory_due):
             before_memory = time.perf_counter()
-            sample.pss, sample.kernel = memory(pids)
+            size = memory(pids)
+            sample.pss, sample.uss, sample.rss = size["pss"], size["uss"], size["rss"]
+            sample.kernel, sample.pss_anonymous = size["kernel"], size["pss_anonymous"]
             if with_memory:
                 sample.open_files = open_files(pids)
             spent = time.perf_counter() - before_memory

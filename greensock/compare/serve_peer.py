@@ -3,8 +3,9 @@
     python serve_peer.py PEER TARGET --bind ADDRESS [--set NAME=VALUE ...]
 
 PEER is stdlib-threading, stdlib-forking, stdlib-none (the standard library's own classes),
-patched-threading (the same in a monkey-patched process, whose threads are greenlets) or
-gevent-streamserver (gevent's StreamServer, over UDP its DatagramServer, calling the handler).
+gevent-streamserver (gevent's StreamServer, over UDP its DatagramServer, calling the handler), or
+patched-threading, patched-forking, patched-streamserver: the same in a monkey-patched process,
+where threads are greenlets and what blocks a handler lets others run.
 Prints `listening on ADDRESS` when ready; SIGTERM ends it with status 0.
 """
 
@@ -32,11 +33,11 @@ def build_server_class(peer: str, target: type, transport: str, settings: dict[s
     }
     base = target if issubclass(target, socketserver.BaseServer) else plain[transport]
     mixins: dict[str, type] = {
-        "stdlib-threading": socketserver.ThreadingMixIn,
-        "patched-threading": socketserver.ThreadingMixIn,
-        "stdlib-forking": socketserver.ForkingMixIn,
+        "threading": socketserver.ThreadingMixIn,
+        "forking": socketserver.ForkingMixIn,
     }
-    bases = (mixins[peer], base) if peer in mixins else (base,)
+    kind = peer.partition("-")[2]
+    bases = (mixins[kind], base) if kind in mixins else (base,)
     attributes: dict[str, Any] = {
         # Five, the default, drops the handshakes of an opening crowd: they would wait a second.
         "request_queue_size": 4096,
@@ -130,20 +131,22 @@ def main() -> int:
     parser.add_argument("--bind", required=True)
     parser.add_argument("--set", action="append", default=[], dest="settings")
     options = parser.parse_args()
-    if options.peer == "patched-threading":
+    if options.peer.startswith("patched-"):
         # Before the target is imported, as its own program would do it.
         import gevent.monkey
 
         gevent.monkey.patch_all()
     from greensock.cli.targets import load_target, parse_setting
     from greensock.cli.usage import UsageError
+    from greensock.compare.greenlet_count import answer_signals
 
     transport, address = parse_bind(options.bind)
     signal.signal(signal.SIGTERM, end)
+    answer_signals()
     try:
         target = load_target(options.target)
         settings = dict(parse_setting(text) for text in options.settings)
-        if options.peer == "gevent-streamserver":
+        if options.peer.endswith("streamserver"):
             serve_gevent(target, transport, address)
         else:
             serve_socketserver(options.peer, target, transport, address, settings)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from pathlib import Path
 
 from greensock.compare.contenders import Contender
+from greensock.compare.free_ports import free_port
+from greensock.compare.greenlet_count import COUNTS_FILE, SIGNAL
 from greensock.compare.plan import Plan
 from greensock.compare.processes import ChildProcess, describe_status, wait_until
 
 READY = "listening on "
 REFUSED = 2  # exit status of a usage error
+COUNT_TIMEOUT = 0.5  # seconds; a count takes some milliseconds
 START_TIMEOUT = 20.0  # seconds: an import of a large application, on a busy machine
 
 
@@ -30,15 +35,26 @@ class ServerProcess(ChildProcess):
             bind = f"unix:{folder / 'server.sock'}"
         else:
             bind = f"{plan.transport}://127.0.0.1:0"
+        settings = plan.server_settings(contender)
+        self._program_port = free_port() if plan.is_program else None
+        if self._program_port is None:
+            command = contender.command(plan.target, bind, settings)
+        else:
+            command = contender.program_command(plan.target, self._program_port, settings)
         super().__init__(
             "server",
-            contender.command(plan.target, bind, plan.server_settings(contender)),
+            command,
             folder,
             cpus=plan.server_cpus,
-            # A handler's print must reach the log even if the server has to be killed.
-            environment={**os.environ, "PYTHONUNBUFFERED": "1"},
+            environment={
+                **os.environ,
+                # A handler's print must reach the log even if the server has to be killed.
+                "PYTHONUNBUFFERED": "1",
+                COUNTS_FILE: str(folder / "greenlets"),
+            },
         )
         self.address = ""
+        self._greenlet_counts = folder / "greenlets"
 
     def wait_ready(self) -> str:
         """Wait for the line that says where it listens, and return that address."""
@@ -53,11 +69,41 @@ class ServerProcess(ChildProcess):
             raise ServerRefused(" ".join(self.error_tail(1)).removeprefix("greensock: "))
         raise ServerFailed(f"the server did not start: {self.last_words()}")
 
+    def count_greenlets(self) -> int | None:
+        """Ask it how many greenlets it has; None if it does not answer (a handler in C code)."""
+        if SIGNAL is None or self._program_port is not None or self.poll() is not None:
+            return None
+        before = self._counts()
+        os.kill(self.pid, SIGNAL)
+        wait_until(lambda: len(self._counts()) > len(before), COUNT_TIMEOUT, interval=0.005)
+        after = self._counts()
+        return int(after[-1]) if len(after) > len(before) else None
+
+    def _counts(self) -> list[str]:
+        try:
+            return self._greenlet_counts.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
     def _ready_line(self) -> str:
+        if self._program_port is not None:
+            # A program says what it likes; that it accepts clients is what counts.
+            return self._accepting(self._program_port)
         for line in self.stdout.read_text(errors="replace").splitlines(keepends=True):
             if line.startswith(READY) and line.endswith("\n"):
                 return line.strip()
         return ""
+
+    def _accepting(self, port: int) -> str:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return ""
+        return f"{READY}tcp://127.0.0.1:{port}"
+
+    def ended_cleanly(self, status: int) -> bool:
+        """Whether it ended as told to: a program may leave SIGTERM to the system."""
+        return not status or (self._program_port is not None and status == -signal.SIGTERM)
 
     def check_alive(self, when: str) -> None:
         """Raise ServerFailed if it has ended by itself."""

@@ -19,18 +19,30 @@ from greensock.compare.metrics import METRICS
 from greensock.compare.plan import Plan
 from greensock.compare.rounds import Comparison
 from greensock.compare.sampling import Sample
-from greensock.compare.trial import Trial
+from greensock.compare.trial import INTERRUPTED, Trial
 
 RATE_FLAG = "rate missed"
+# KiB by which memory differs from run to run: pages, and the blocks that Python takes.
+PAGES = 128.0
+LIMIT_FLAG = "generator limit"
 
 
 @dataclass
 class Figure:
-    """One metric of one contender: the median over its rounds, and the least and greatest."""
+    """One metric of one contender: the median over its rounds, and the least and greatest.
+
+    Differences up to `resolution` mean nothing.
+    """
 
     median: float
     low: float
     high: float
+    resolution: float = 0.0
+
+
+def flags_of(trial: Trial, plan: Plan) -> list[str]:
+    """The flags of one trial, each in a few words."""
+    return [f"{kind}: {detail}" for kind, detail in trial_flags(trial, plan)]
 
 
 @dataclass
@@ -85,20 +97,29 @@ def others(sample: Sample) -> float:
     return sample.busy - sample.cpu - sample.generator_cpu - sample.own_cpu
 
 
+def kib(size: float | None) -> float | None:
+    return None if size is None else size / 1024
+
+
 def trial_metrics(trial: Trial, plan: Plan) -> dict[str, float | None]:
     """Every figure of one trial; None where there is nothing to tell."""
     load, idle = trial.load, trial.idle
     measured = load.requests > 0
     generator = percent(trial, lambda sample: sample.generator_cpu)
-    rate_met = not plan.target_rate() or load.rps >= RATE_MISSED * plan.target_rate()
+    share = load.rps / load.asked if load.asked else 1.0
+    rate_met = share >= RATE_MISSED
+    # Whole seconds never quite fit the stages: of the mean rate that part that was met.
+    rps = share * plan.target_rate() if plan.stages and load.asked else load.rps
     cpu = used(trial, lambda sample: sample.cpu)
     # A saturated generator or a missed rate changes what a request costs: batches get larger.
-    cost_known = measured and cpu is not None and rate_met and (generator or 0) < GENERATOR_BUSY
+    free = (generator or 0) < GENERATOR_BUSY * plan.processes
+    cost_known = measured and cpu is not None and rate_met and free
     seen = [*trial.phases.values(), *trial.samples]
     base = trial.phases.get("base")
     best = trial.search.best if trial.search is not None else None
+    greenlets = [count for count in (idle.greenlets, trial.greenlets) if count is not None]
     return {
-        "rps": load.rps if measured else None,
+        "rps": rps if measured else None,
         "max_rate": best.rps if best is not None else None,
         "requests": float(load.requests) if measured else None,
         "p50": load.p50,
@@ -110,12 +131,15 @@ def trial_metrics(trial: Trial, plan: Plan) -> dict[str, float | None]:
         "cpu_s_per_1000": 1000 * cpu / load.requests if cost_known and cpu is not None else None,
         "server_cpu": percent(trial, lambda sample: sample.cpu),
         "pss_base": float(base.pss) if base is not None and base.pss else None,
+        "mib_base": base.pss / 2**20 if base is not None and base.pss else None,
         "idle_held": float(idle.held) if idle.asked else None,
         "bytes_per_idle": idle.bytes_per_client,
-        "kib_per_idle": None if idle.bytes_per_client is None else idle.bytes_per_client / 1024,
+        "kib_per_idle": kib(idle.bytes_per_client),
+        "kernel_kib_per_idle": kib(idle.kernel_bytes_per_client),
         "kernel_bytes_per_idle": idle.kernel_bytes_per_client,
         "threads": float(max((sample.threads for sample in seen), default=0)) or None,
         "processes": float(max((sample.processes for sample in seen), default=0)) or None,
+        "greenlets": max(map(float, greenlets), default=None),
         "idle_cpu": idle.cpu_percent,
         "generator_cpu": generator,
         "generator_lag_p99": load.lag_p99,
@@ -124,18 +148,17 @@ def trial_metrics(trial: Trial, plan: Plan) -> dict[str, float | None]:
     }
 
 
-def trial_flags(
-    trial: Trial, metrics: dict[str, float | None], plan: Plan
-) -> list[tuple[str, str]]:
+def trial_flags(trial: Trial, plan: Plan) -> list[tuple[str, str]]:
     """What casts doubt on a trial's figures: pairs of the kind and the detail."""
     flags = []
+    metrics = trial_metrics(trial, plan)
     allowed = GENERATOR_BUSY * plan.processes
     if (metrics["generator_cpu"] or 0) > allowed:
         flags.append(("generator saturated", f"{metrics['generator_cpu']:.0f} % of a core"))
     if (metrics["generator_lag_p99"] or 0) > GENERATOR_LATE:
         flags.append(("generator late", f"p99 {metrics['generator_lag_p99']:.0f} ms"))
-    if trial.load.requests and plan.target_rate() > 0:
-        share = trial.load.rps / plan.target_rate()
+    if trial.load.requests and trial.load.asked:
+        share = trial.load.rps / trial.load.asked
         if share < RATE_MISSED:
             flags.append((RATE_FLAG, f"{100 * share:.0f} % of it"))
     if (metrics["other_cpu"] or 0) > OTHERS_BUSY:
@@ -151,7 +174,7 @@ def trial_flags(
         silent = idle.pinged - idle.ping_answers
         flags.append(("idle no longer served", f"{silent} of {idle.pinged}"))
     if trial.search is not None and trial.search.limit == "generator":
-        flags.append(("generator limit", "the contender may hold more than locust can ask"))
+        flags.append((LIMIT_FLAG, "the contender may hold more than locust can ask"))
     if trial.load.failures:
         flags.append(("failures", f"{trial.load.failures:,}"))
     return flags
@@ -175,13 +198,16 @@ def summarise_contender(name: str, trials: list[Trial], plan: Plan) -> Summary:
     for metric in METRICS:
         values = [value for row in measured if (value := row[metric]) is not None]
         if values:
-            summary.metrics[metric] = Figure(median(values), min(values), max(values))
+            fine = PAGES / trials[0].idle.held if metric == "kib_per_idle" else 0.0
+            summary.metrics[metric] = Figure(median(values), min(values), max(values), fine)
     raised: dict[str, list[str]] = {}
     for trial in trials:
-        for kind, detail in trial_flags(trial, trial_metrics(trial, plan), plan):
+        for kind, detail in trial_flags(trial, plan):
             raised.setdefault(kind, []).append(f"round {trial.round}: {detail}")
         summary.notes += [note for note in trial.notes if note not in summary.notes]
-        summary.failed = summary.failed or trial.failed
+        # Whoever was interrupted after a whole round has not failed.
+        if not (finished and trial.failed == INTERRUPTED):
+            summary.failed = summary.failed or trial.failed
     for kind, details in raised.items():
         summary.flags.append(f"{kind} ({'; '.join(details)})")
     return summary

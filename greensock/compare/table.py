@@ -12,7 +12,7 @@ from greensock.compare.against import Change
 from greensock.compare.findings import Finding, called
 from greensock.compare.metrics import METRICS
 from greensock.compare.plan import Plan
-from greensock.compare.summary import Summary
+from greensock.compare.summary import LIMIT_FLAG, Summary
 
 ROWS = (
     "max_rate",
@@ -22,19 +22,21 @@ ROWS = (
     "p99",
     "max",
     "failures",
-    "idle_held",
-    "bytes_per_idle",
-    "kernel_bytes_per_idle",
-    "threads",
-    "processes",
     "cpu_s_per_1000",
     "server_cpu",
+    "mib_base",
+    "idle_held",
+    "kib_per_idle",
+    "kernel_kib_per_idle",
+    "processes",
+    "threads",
+    "greenlets",
     "idle_cpu",
     "generator_cpu",
     "other_cpu",
 )
-WITH_RANGE = ("max_rate", "rps", "p50", "p95", "p99", "bytes_per_idle", "cpu_s_per_1000")
-CONCLUSIONS = ("max_rate", "bytes_per_idle", "cpu_s_per_1000", "p50", "p99", "rps")
+WITH_RANGE = ("max_rate", "rps", "p50", "p95", "p99", "kib_per_idle", "cpu_s_per_1000")
+CONCLUSIONS = ("max_rate", "kib_per_idle", "cpu_s_per_1000", "p50", "p99", "rps")
 COLUMNS = 5  # contenders side by side; more of them continue in a second block
 
 
@@ -54,6 +56,8 @@ def cell(metric: str, summary: Summary, finding: Finding | None) -> Text:
     show = METRICS[metric].show
     alone = finding is not None and summary.contender in finding.best and not everybody(finding)
     text = Text(show(figure.median), style="bold green" if alone else "")
+    if metric == "max_rate" and any(flag.startswith(LIMIT_FLAG) for flag in summary.flags):
+        text = Text("at least ") + text  # locust could not ask for more
     if metric in WITH_RANGE and summary.rounds > 1:
         low, high = show(figure.low), show(figure.high)
         if low != high:
@@ -81,7 +85,15 @@ def build_table(summaries: Sequence[Summary], findings: Mapping[str, Finding], p
         if judged:
             cells.append(Text("=" if finding is not None and everybody(finding) else ""))
         table.add_row(label(metric, plan), *cells)
+    if any(summary.flags for summary in summaries):
+        raised = [Text("\n".join(flag_kinds(row.flags)), style="yellow") for row in summaries]
+        table.add_row("flags (see below)", *raised)
     return table
+
+
+def flag_kinds(flags: Sequence[str]) -> list[str]:
+    """The flags without what happened in which round."""
+    return [flag.partition(" (")[0] for flag in flags]
 
 
 def print_results(
@@ -92,7 +104,13 @@ def print_results(
         console.print(build_table(summaries[first : first + COLUMNS], findings, plan))
         console.print()
     rounds = f"Medians of {plan.rounds} rounds, ranges below. " if plan.rounds > 1 else ""
-    say(console, f"{rounds}Bytes per idle client: PSS of all processes of the server.")
+    say(
+        console,
+        f"{rounds}Memory is the PSS of all processes of the server; kernel: their stacks and "
+        "page tables. Processes and threads: the most seen.",
+    )
+    for note in plan.notes():
+        say(console, f"Note: {note}.")
     for metric in CONCLUSIONS:
         finding = findings[metric]
         if finding.best:
@@ -108,10 +126,17 @@ def print_results(
             say(console, f"Flags of {called(summary.contender)}: {flags}", "yellow")
 
 
-def print_changes(console: Console, changes: Sequence[Change], other: Sequence[str]) -> None:
-    """What differs from an earlier run; what does not is only counted."""
-    if other:
-        say(console, f"The earlier run had another load ({', '.join(other)}).", "yellow")
+def print_changes(
+    console: Console, changes: Sequence[Change], load: Sequence[str], place: Sequence[str]
+) -> None:
+    """What differs from an earlier run; what does not is only counted.
+
+    `load` and `place` name in what that run's load, versions and machine were others.
+    """
+    if load:
+        say(console, f"The earlier run had another load ({', '.join(load)}).", "yellow")
+    if place:
+        say(console, f"The earlier run was made elsewhere ({', '.join(place)}).", "yellow")
     table = Table(title="Since the earlier run", title_justify="left", show_edge=False)
     for heading in ("", "", "before", "now", "change", ""):
         table.add_column(heading, justify="right" if heading in ("before", "now") else "left")

@@ -7,63 +7,42 @@ start the server -> does it answer? -> base reading -> idle clients -> idle read
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from greensock.compare.accept_queue import unaccepted
 from greensock.compare.contenders import Contender
+from greensock.compare.first_clients import check_answers, check_datagrams
 from greensock.compare.idle_holder import HolderFailed, IdleHolder
+from greensock.compare.idle_phase import SETTLE, Idle, IdlePhase
 from greensock.compare.load import Load, choose_window, reduce_load
 from greensock.compare.locust_process import END_TIMEOUT, LoadFailed, LocustProcess
 from greensock.compare.plan import Plan
-from greensock.compare.processes import describe_status
+from greensock.compare.processes import describe_status, wait_until
 from greensock.compare.rate_search import RateSearch, judge_steps, overloaded
 from greensock.compare.sampling import Sample, Sampler
 from greensock.compare.server_process import ServerFailed, ServerProcess, ServerRefused
 
-# Clients that come and go before the base reading, so that what a server loads or allocates
-# for its very first clients is not booked on the idle ones.
-FIRST_CLIENTS = 16
-PATIENCE = 3.0  # seconds without any idle client getting on, after which the rest is given up
-SETTLE = 0.5  # seconds before memory is read: allocators and reapers finish first
-IDLE_WATCH = 1.0  # seconds over which the CPU of a server with idle clients only is taken
-PINGED = 50  # of the held clients are asked once more at the end
-FEW = 10  # below so many held clients, bytes per client would be noise
-
-
-@dataclass
-class Idle:
-    """What became of the idle clients of one trial. Bytes per client, CPU in percent of a core."""
-
-    asked: int = 0
-    held: int = 0
-    unanswered: int = 0
-    unaccepted: int | None = None
-    errors: dict[str, int] = field(default_factory=dict)
-    open_seconds: float = 0.0
-    bytes_per_client: float | None = None
-    kernel_bytes_per_client: float | None = None
-    cpu_percent: float | None = None
-    let_go: bool = False
-    lost: int = 0
-    pinged: int = 0
-    ping_answers: int = 0
+INTERRUPTED = "interrupted"  # why a trial failed
+FIRST_TOTALS = 10.0  # seconds in which locust starts and counts its first requests
 
 
 @dataclass
 class Trial:
     """Everything measured in one trial; `failed` says why it could not be finished, or is None.
 
-    `refused` means that the server would not start with what the user asked for.
+    `refused` means that the server would not start with what the user asked for. `greenlets` were
+    counted as the load began.
     """
 
     contender: str
     round: int
     started: float
+    pid: int | None = None
     phases: dict[str, Sample] = field(default_factory=dict)
     idle: Idle = field(default_factory=Idle)
+    greenlets: int | None = None
     samples: list[Sample] = field(default_factory=list)
     load: Load = field(default_factory=Load)
     search: RateSearch | None = None
@@ -87,27 +66,43 @@ class Watcher(Protocol):
     def reading(self, sample: Sample, running_totals: dict[str, Any] | None) -> None: ...
 
 
+class TrialInterrupted(KeyboardInterrupt):
+    """The user ended the trial; `trial` holds what was measured until then."""
+
+    def __init__(self, trial: Trial) -> None:
+        super().__init__()
+        self.trial = trial
+
+
 def run_trial(
     contender: Contender, round_number: int, plan: Plan, folder: Path, watcher: Watcher
 ) -> Trial:
-    """Run one trial to its end. What a contender cannot do is recorded, not raised."""
+    """Run one trial to its end. What a contender cannot do is recorded, not raised.
+
+    Raises:
+        TrialInterrupted: by Ctrl-C, or a signal that is treated alike.
+    """
     trial = Trial(contender.name, round_number, time.time())
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         watcher.phase("starting the server")
         server = stack.enter_context(ServerProcess(contender, plan, folder))
         try:
+            trial.pid = server.pid
             server.wait_ready()
             watcher.server_started(server.pid)
             measure(trial, contender, plan, server, folder, watcher)
         except (ServerFailed, HolderFailed, LoadFailed) as error:
             trial.failed = str(error)
             trial.refused = isinstance(error, ServerRefused)
+        except KeyboardInterrupt:
+            trial.failed = INTERRUPTED
+            raise TrialInterrupted(trial) from None
         watcher.phase("stopping the server")
         status = server.stop()
         trial.server_exit = describe_status(status)
         trial.stderr_tail = server.error_tail()
-        if status and trial.failed is None:
+        if not server.ended_cleanly(status) and trial.failed is None:
             trial.notes.append(f"the server did not end cleanly when told to: {trial.server_exit}")
     return trial
 
@@ -123,91 +118,42 @@ def measure(
     """Everything between the server's start and its stop."""
     sampler = Sampler(server.pid)
     with ExitStack() as stack:
-        holder = None
-        if plan.idle or (plan.locustfile is None and plan.transport != "udp"):
+        phase = None
+        if plan.needs_idle_holder():
             holder = stack.enter_context(
                 IdleHolder(
                     server.address,
                     folder,
                     payload=plan.idle_payload(),
                     expect=plan.expect,
+                    sources=plan.idle_sources(),
                     cpus=plan.generator_cpus,
                 )
             )
-            check_answers(holder, server, watcher)
+            phase = IdlePhase(plan, contender, server, holder)
+            trial.idle = phase.idle
+            if holder.payload is not None:
+                watcher.phase("first clients")
+                check_answers(holder, server)
+        elif plan.locustfile is None:
+            watcher.phase("first datagrams")
+            check_datagrams(server, plan.datagram_payload(), plan.expect)
         time.sleep(SETTLE)
-        trial.phases["base"] = sampler.read(with_memory=True)
-        if holder is not None and plan.idle:
-            hold_idle_clients(trial, contender, plan, server, sampler, holder, watcher)
+        base = trial.phases["base"] = sampler.read(with_memory=True)
+        if phase is not None and plan.idle:
+            watcher.phase(f"opening {plan.idle:,} idle clients")
+            phase.hold()
+            watcher.phase(f"holding {phase.idle.held:,} idle clients")
+            time.sleep(SETTLE)
+            trial.phases["idle"] = phase.read_cost(sampler, base)
+            phase.make_room()
+            trial.notes += phase.notes
         run_load(trial, plan, server, sampler, folder, watcher)
         trial.phases["end"] = sampler.read(with_memory=True)
         server.check_alive("under load")
-        if holder is not None and trial.idle.held and not trial.idle.let_go:
-            check_idle_clients(trial, holder, watcher)
-
-
-def check_answers(holder: IdleHolder, server: ServerProcess, watcher: Watcher) -> None:
-    """Let a few clients come and go; ServerFailed when the handler answers none of them."""
-    watcher.phase("first clients")
-    first = holder.answers(FIRST_CLIENTS, patience=PATIENCE)
-    server.check_alive("with its first client")
-    if first.held == first.asked:
-        return
-    reason = next(iter(first.errors), f"no complete reply within {PATIENCE:.0f} s")
-    said = server.last_line()
-    told = f"; the server's last line is: {said}" if said else ""
-    if "within its reply" in reason:
-        # As the documentation's first example does: one answer, no line feed, good-bye.
-        told += "; for one that closes after its answer try --scenario churn --expect any"
-    raise ServerFailed(
-        f"the handler answered {first.held} of its first {first.asked} clients ({reason}){told}"
-    )
-
-
-def hold_idle_clients(
-    trial: Trial,
-    contender: Contender,
-    plan: Plan,
-    server: ServerProcess,
-    sampler: Sampler,
-    holder: IdleHolder,
-    watcher: Watcher,
-) -> None:
-    """Open the idle clients and read what they cost.
-
-    When a contender is full before all are served, its idle clients are let go again after
-    the reading: under load every other client would wait for ever, and show nothing.
-    """
-    watcher.phase(f"opening {plan.idle:,} idle clients")
-    opened = holder.open(plan.idle, patience=PATIENCE)
-    server.check_alive("while idle clients came")
-    idle = trial.idle
-    idle.asked, idle.held, idle.unanswered = opened.asked, opened.held, opened.unanswered
-    idle.errors, idle.open_seconds = opened.errors, opened.seconds
-    idle.unaccepted = unaccepted(server.address)
-    watcher.phase(f"holding {idle.held:,} idle clients")
-    time.sleep(SETTLE)
-    reading = trial.phases["idle"] = sampler.read(with_memory=True)
-    base = trial.phases["base"]
-    if idle.held >= FEW and reading.pss and base.pss is not None:
-        idle.bytes_per_client = (reading.pss - base.pss) / idle.held
-        kernel = (reading.kernel or 0) - (base.kernel or 0)
-        idle.kernel_bytes_per_client = kernel / idle.held
-    time.sleep(IDLE_WATCH)
-    later = sampler.read(with_memory=False)
-    idle.cpu_percent = 100 * (later.cpu - reading.cpu) / (later.t - reading.t)
-    if opened.held == opened.asked:
-        return
-    reasons = "".join(f"; {count} x {text}" for text, count in idle.errors.items())
-    said = f"served {opened.held:,} of {opened.asked:,} idle clients: {contender.bound}{reasons}"
-    if not holder.answers(1, patience=1.0).held:
-        idle.let_go = True
-        holder.let_go()
-        if holder.answers(1, patience=PATIENCE).held:
-            said += "; it then answered nobody else, so the load ran without idle clients"
-        else:
-            said += "; it then answered nobody, even with all of them gone"
-    trial.notes.append(said)
+        if phase is not None:
+            watcher.phase("asking idle clients again")
+            phase.check()
 
 
 def run_load(
@@ -221,23 +167,64 @@ def run_load(
     """Run locust beside a reading per interval; LoadFailed when it measured nothing."""
     watcher.phase("starting locust")
     with LocustProcess(server.address, plan, folder) as locust:
-        sampler.generators = [locust.pid]
-        deadline = time.monotonic() + locust.seconds + END_TIMEOUT
-        next_reading = time.monotonic()
-        while locust.poll() is None:
-            if time.monotonic() > deadline:
-                raise LoadFailed(f"locust did not end {END_TIMEOUT:.0f} s after its time")
-            server.check_alive("under load")
-            sample = sampler.read()
-            trial.samples.append(sample)
-            totals = locust.latest()
-            watcher.reading(sample, totals)
-            if plan.rate is None and overloaded(totals):
-                locust.process.terminate()
-            # From the intended time, so that readings stay one interval apart; never catching up.
-            next_reading = max(next_reading + plan.sample_interval, time.monotonic())
-            locust.wait(next_reading - time.monotonic())
-        results = locust.read_results()
+        try:
+            watch_load(trial, plan, server, sampler, locust, watcher)
+        except KeyboardInterrupt:
+            # Told to, it stops as at its end, and leaves the results so far.
+            locust.stop()
+            with suppress(LoadFailed):
+                take_load(trial, plan, locust.read_results())
+            raise
+        take_load(trial, plan, locust.read_results())
+    load = trial.load
+    if load.exceptions:
+        raise LoadFailed(f"the locustfile failed: {load.exceptions[0]}")
+    if not load.requests:
+        reason = next(iter(load.errors), "no request was answered")
+        raise LoadFailed(f"locust measured no request: {reason}")
+    if load.failures:
+        what = explain_failures(load, Contender(trial.contender))
+        if load.failures >= load.requests:
+            raise LoadFailed(f"all {what}")
+        trial.notes.append(what)
+
+
+def watch_load(
+    trial: Trial,
+    plan: Plan,
+    server: ServerProcess,
+    sampler: Sampler,
+    locust: LocustProcess,
+    watcher: Watcher,
+) -> None:
+    """Read what the server uses until locust ends."""
+    sampler.generators = [locust.pid]
+    deadline = time.monotonic() + locust.seconds + END_TIMEOUT
+    # While users come, before anything is measured: counting stops the server for a moment.
+    trial.samples.append(sampler.read())
+    ended = (locust.poll, server.poll)
+    wait_until(
+        lambda: locust.is_asking() or any(poll() is not None for poll in ended), FIRST_TOTALS
+    )
+    trial.greenlets = server.count_greenlets()
+    next_reading = time.monotonic()
+    while locust.poll() is None:
+        if time.monotonic() > deadline:
+            raise LoadFailed(f"locust did not end {END_TIMEOUT:.0f} s after its time")
+        server.check_alive("under load")
+        sample = sampler.read()
+        trial.samples.append(sample)
+        totals = locust.latest()
+        watcher.reading(sample, totals)
+        if plan.rate is None and overloaded(totals):
+            locust.process.terminate()
+        # From the intended time, so that readings stay one interval apart; never catching up.
+        next_reading = max(next_reading + plan.sample_interval, time.monotonic())
+        locust.wait(next_reading - time.monotonic())
+
+
+def take_load(trial: Trial, plan: Plan, results: dict[str, Any]) -> None:
+    """The trial's figures from what the collector wrote."""
     if plan.rate is None:
         lead_in = plan.lead_in()
         trial.search, trial.load = judge_steps(results, plan.stages, lead_in, plan.processes)
@@ -245,15 +232,14 @@ def run_load(
             first = plan.stages[0].rate
             trial.notes.append(f"did not hold the first rate that was asked, {first:,.0f}/s")
     else:
-        window = choose_window(results["marks"], plan.warmup, plan.load_seconds())
+        marks = results["marks"]
+        if plan.stages and "start" in marks:
+            # They begin at a time of their own, not when the users are complete.
+            marks = {**marks, "spawned": marks["start"] + plan.lead_in() - plan.warmup}
+        window = choose_window(marks, plan.warmup, plan.load_seconds())
         trial.load = reduce_load(results, window)
-    if trial.load.failures:
-        trial.notes.append(explain_failures(trial.load, Contender(trial.contender)))
-    if trial.load.exceptions:
-        raise LoadFailed(f"the locustfile failed: {trial.load.exceptions[0]}")
-    if not trial.load.requests:
-        reason = next(iter(trial.load.errors), "no request was answered")
-        raise LoadFailed(f"locust measured no request: {reason}")
+        start = marks.get("start", 0.0)
+        trial.load.asked = plan.asked_between(window.start - start, window.stop - start)
 
 
 def explain_failures(load: Load, contender: Contender) -> str:
@@ -262,11 +248,3 @@ def explain_failures(load: Load, contender: Contender) -> str:
     if load.errors:
         text += f" (most of all {max(load.errors, key=lambda error: load.errors[error])})"
     return f"{text}; {contender.busy_bound}" if contender.busy_bound else text
-
-
-def check_idle_clients(trial: Trial, holder: IdleHolder, watcher: Watcher) -> None:
-    """Are the held clients still connected, and are they still served?"""
-    watcher.phase("asking idle clients again")
-    trial.idle.lost = holder.lost()
-    pinged, answers = holder.ping(PINGED, patience=2.0)
-    trial.idle.pinged, trial.idle.ping_answers = pinged, answers

@@ -2,7 +2,7 @@
 # rate of 0.0 for the first five seconds, and nothing in it is per second and name at once.
 #
 # Three ways to switch it on, for any locustfile:
-# - import greensock.loadtest.users (every socket user does) or this module;
+# - import greensock.loadtest.users (every socket user does), options or this module;
 # - give this file's path as one more -f;
 # - and, for a file, --collect FILE or the environment variable GREENSOCK_COLLECT.
 #
@@ -35,6 +35,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from greensock.hub.waiting import look_at_the_clock
 from greensock.loadtest.histogram import bucket_milliseconds
 from greensock.loadtest.recording import Recording
 
@@ -46,6 +47,9 @@ CPU_INTERVAL = 0.5
 #: Locust reads its CPU share every 10 s, and the first reading is always 0: a short test that
 #: saturates it would never be warned.
 LOCUST_CPU_INTERVAL = 2.0
+
+#: Linux's: nanoseconds on a CPU, nanoseconds of waiting for one, and how often.
+SCHEDSTAT = Path("/proc/self/schedstat")
 
 _REPORT_KEY = "greensock"
 
@@ -106,6 +110,9 @@ class Collector:
 
     def on_test_stopping(self, environment: Environment, **_: Any) -> None:
         self.recording.marks["stopping"] = time.time()
+        if self._ticker is not None:
+            # When locust is saturated the ticker is late, and this is what the last second cost.
+            self._add_cpu_sample()
 
     def on_test_stop(self, environment: Environment, **_: Any) -> None:
         self._stop_ticker()
@@ -166,28 +173,43 @@ class Collector:
             logger.info("%s: %d", counter, number)
 
     def _watch_generator(self) -> None:
-        generator = f"{socket.gethostname()}-{os.getpid()}"
         next_cpu = 0.0
         while True:
             before = time.perf_counter()
             if before >= next_cpu:
                 next_cpu = before + CPU_INTERVAL
-                self._add_cpu_sample(generator)
+                self._add_cpu_sample()
             gevent.sleep(LAG_INTERVAL)
             lag = (time.perf_counter() - before - LAG_INTERVAL) * 1000
             if self._path is not None:
-                self.recording.add_generator_sample(generator, lag=round(max(lag, 0.0), 3))
+                late = (round(time.time(), 3), round(max(lag, 0.0), 3))
+                self.recording.add_generator_sample(self._generator(), lag=late)
 
-    def _add_cpu_sample(self, generator: str) -> None:
+    def _generator(self) -> str:
+        return f"{socket.gethostname()}-{os.getpid()}"
+
+    def _add_cpu_sample(self) -> None:
         if self._path is not None:
             used = resource.getrusage(resource.RUSAGE_SELF)
-            cpu = (round(time.time(), 3), round(used.ru_utime + used.ru_stime, 4))
-            self.recording.add_generator_sample(generator, cpu=cpu)
+            cpu = (
+                round(time.time(), 3),
+                round(used.ru_utime + used.ru_stime, 4),
+                round(seconds_waited(), 4),
+            )
+            self.recording.add_generator_sample(self._generator(), cpu=cpu)
 
     def _stop_ticker(self) -> None:
         if self._ticker is not None:
             self._ticker.kill(block=False)
             self._ticker = None
+
+
+def seconds_waited() -> float:
+    """How long this process was ready to run while others had the CPUs; 0.0 where unknown."""
+    try:
+        return int(SCHEDSTAT.read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def collect_path(environment: Environment) -> Path | None:
@@ -207,7 +229,17 @@ def add_options(parser: LocustArgumentParser) -> None:
     )
 
 
+def catch_up_with_the_clock(environment: Any, **_: Any) -> None:
+    """Have `--run-time` begin now.
+
+    Locust sets that timer by the loop's time of before it imported the locustfile: where that took
+    three seconds on a busy machine, a test of four was over after one.
+    """
+    look_at_the_clock()
+
+
 if __name__ == "greensock.loadtest.collector":
+    events.init.add_listener(catch_up_with_the_clock)
     COLLECTOR = Collector()
     COLLECTOR.install()
 else:

@@ -11,6 +11,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+import greensock.loadtest.collector  # noqa: F401  --collect, also for users of other protocols
 from greensock.loadtest.schedule import Schedule, parse_stages
 
 _schedules: list[Schedule] = []

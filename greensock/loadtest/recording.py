@@ -8,7 +8,8 @@ The JSON form (times in ms, sizes in bytes, stamps in seconds since the epoch):
     errors      {"name: error": count}
     counters    {"lost datagrams": n, "stale replies": n, ...}: what is not a request
     exceptions  [{count, msg, traceback, nodes}, ...]: bugs of the locustfile, from locust
-    generators  {id: {"gen": [[epoch, CPU seconds so far], ...], "lag": [ms, ...]}}: one entry per
+    generators  {id: {"gen": [[epoch, CPU seconds so far, seconds so far in which it was ready to
+                run but others had the CPUs], ...], "lag": [[epoch, ms], ...]}}: one entry per
                 locust process that ran users; lag is by how much a 100 ms timer came late
 """
 
@@ -82,12 +83,15 @@ class Recording:
         self.counters[counter] = self.counters.get(counter, 0) + number
 
     def add_generator_sample(
-        self, generator: str, lag: float | None = None, cpu: tuple[float, float] | None = None
+        self,
+        generator: str,
+        lag: tuple[float, float] | None = None,
+        cpu: tuple[float, float, float] | None = None,
     ) -> None:
-        """lag is in ms, cpu is (epoch, CPU seconds used so far)."""
+        """lag is (epoch, ms); cpu is (epoch, CPU seconds used, seconds waited for a CPU) so far."""
         series = self.generators.setdefault(generator, {"gen": [], "lag": []})
         if lag is not None:
-            series["lag"].append(lag)
+            series["lag"].append(list(lag))
         if cpu is not None:
             series["gen"].append(list(cpu))
 

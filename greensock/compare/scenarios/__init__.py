@@ -98,12 +98,21 @@ SCENARIOS = {
             users=20,
         ),
         Scenario(
+            "mixed",
+            "as compute, but one request in twenty computes 50 ms: who lets the others wait?",
+            _FOLDER / "locust_mixed.py",
+            f"{_HANDLERS}:Mixed",
+            rate=0.0,
+            users=20,
+        ),
+        Scenario(
             "udp",
             "datagrams with sequence numbers: the cost of one, and loss",
             _FOLDER / "locust_datagram.py",
             f"{_HANDLERS}:DatagramEcho",
             transport="udp",
             rate=1000.0,
+            expect="same",
         ),
         Scenario(
             "unix",

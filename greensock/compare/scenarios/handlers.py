@@ -36,6 +36,8 @@ class Page(http.server.BaseHTTPRequestHandler):
 class LineEcho(KeepAliveRequestHandler):
     """Sends each line back, however long it is."""
 
+    max_line_size = None  # a megabyte in the scenario "large"
+
     def handle_one_request(self) -> None:
         line = self.rfile.readline()
         if not line:
@@ -78,6 +80,19 @@ class Compute(LineEcho):
             self.close_connection = True
             return
         sum(range(25_000))
+        self.wfile.write(line)
+
+
+class Mixed(LineEcho):
+    """Computes for half a millisecond, or for a hundred times that if the line is "long ..."."""
+
+    def handle_one_request(self) -> None:
+        line = self.rfile.readline()
+        if not line:
+            self.close_connection = True
+            return
+        for _ in range(100 if line.startswith(b"long") else 1):
+            sum(range(25_000))
         self.wfile.write(line)
 
 

@@ -1,4 +1,7 @@
-"""Writes locust's running totals once a second, for the display of `greensock compare`."""
+"""For `greensock compare`: writes locust's running totals once a second, and ends the test in time.
+
+Locust's own --run-time counts from a moment that may lie seconds back on a busy machine.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,26 @@ def start_writing(environment: Environment, **_: Any) -> None:
     path = os.environ.get("GREENSOCK_LIVE")
     if path and not isinstance(environment.runner, WorkerRunner):
         gevent.spawn(write_totals, environment, path)
+        gevent.spawn(end_in_time, environment, float(os.environ["GREENSOCK_SECONDS"]))
+
+
+def end_in_time(environment: Environment, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        gevent.sleep(min(left, 0.2))
+    assert environment.runner is not None
+    environment.runner.quit()
 
 
 def write_totals(environment: Environment, path: str) -> None:
     total = environment.stats.total
     with open(path, "w", encoding="utf-8", buffering=1) as file:
         before = time.monotonic(), 0
+        # The first line early: whoever waits for the first requests does so before all users came.
+        pause = 0.3
         while True:
-            gevent.sleep(1.0)
+            gevent.sleep(pause)
+            pause = 1.0
             now = time.monotonic(), total.num_requests
             totals = {
                 "requests": now[1],
