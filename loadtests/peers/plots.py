@@ -1,5 +1,6 @@
 """Two pictures: bytes per idle client, and echo throughput against the number of idle clients."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ def _bytes_per_client(results: Results, path: Path) -> Path:
     axes.set_yticks(range(len(bars)), labels, fontsize=8)
     if bars:
         axes.set_xlim(0, bars[0][0] * 1.12)
-    left_out = f"\nfar beyond this scale: {', '.join(beyond)}" if beyond else ""
-    axes.set_xlabel(f"bytes (anonymous PSS of all the server's processes) per client{left_out}")
+    left_out = textwrap.fill(f"far beyond this scale: {', '.join(beyond)}", 70) if beyond else ""
+    axes.set_xlabel(f"bytes (anonymous PSS of all the server's processes) per client\n{left_out}")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_title("What an idle client costs, after one exchange", loc="left")
     axes.spines[["top", "right"]].set_visible(False)

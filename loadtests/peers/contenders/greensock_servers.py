@@ -33,6 +33,10 @@ class EchoDatagram(greensock.BaseRequestHandler):
         server_socket.sendto(data, self.client_address)
 
 
+class ThreadingServer(greensock.ThreadingTCPServer):
+    daemon_threads = True  # as the standard library's here
+
+
 class ForkingServer(greensock.ForkingTCPServer):
     max_children = MAX_CHILDREN
 
@@ -52,19 +56,17 @@ if __name__ == "__main__":
     run_variant(
         {
             "greenlet": lambda: serve("tcp", greensock.GreenletTCPServer(HERE, EchoLine)),
-            "threading": lambda: serve("tcp", greensock.ThreadingTCPServer(HERE, EchoLine)),
+            "threading": lambda: serve("tcp", ThreadingServer(HERE, EchoLine)),
             "forking": lambda: serve("tcp", ForkingServer(HERE, EchoLine)),
             "none": lambda: serve("tcp", greensock.TCPServer(HERE, EchoLine)),
             "greenlet-classic": lambda: serve("tcp", greensock.GreenletTCPServer(HERE, EchoLines)),
-            "threading-classic": lambda: serve(
-                "tcp", greensock.ThreadingTCPServer(HERE, EchoLines)
-            ),
+            "threading-classic": lambda: serve("tcp", ThreadingServer(HERE, EchoLines)),
             "forking-classic": lambda: serve("tcp", ForkingServer(HERE, EchoLines)),
             "udp-greenlet": lambda: serve("udp", greensock.GreenletUDPServer(HERE, EchoDatagram)),
             "udp-threading": lambda: serve("udp", greensock.ThreadingUDPServer(HERE, EchoDatagram)),
             "udp-forking": lambda: serve("udp", ForkingUDPServer(HERE, EchoDatagram)),
             "udp-none": lambda: serve("udp", greensock.UDPServer(HERE, EchoDatagram)),
             "http-greenlet": lambda: serve("tcp", greensock.GreenletTCPServer(HERE, Page)),
-            "http-threading": lambda: serve("tcp", greensock.ThreadingTCPServer(HERE, Page)),
+            "http-threading": lambda: serve("tcp", ThreadingServer(HERE, Page)),
         }
     )

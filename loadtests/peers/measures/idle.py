@@ -12,7 +12,7 @@ from .measure import NEAREST, Column, Figures, Measure, Scale
 MAX_SETTLE = 6.0
 # Seconds for opening the idle clients. A fork for the exchange of each takes longest, over 3 ms;
 # what is open by then is what memory is divided by.
-MAX_OPENING = 40.0
+MAX_OPENING = 90.0
 SETTLE_STEP = 0.25
 SETTLED = 0.003  # memory has settled when no more than this share of it changes in a step
 

@@ -1,0 +1,1 @@
+"""What `loadtests.soak` is made of: the servers, their clients, the faults, and who watches."""

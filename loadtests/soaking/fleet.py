@@ -1,0 +1,150 @@
+"""The servers of one mixin, and what they hold."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greensock.net import addresses
+from greensock.torture.server_view import ServerView
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_START_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one server holds while nobody is its client."""
+
+    memory: int
+    descriptors: int
+    threads: int
+    children: int
+    greenlets: int
+    open_clients: int
+    #: What the server has counted since it was made.
+    counted: dict[str, int] = field(default_factory=dict)
+
+
+class Fleet:
+    """One server of each of these kinds under one mixin, each in a process of its own.
+
+    Args:
+        certificate: PEM file for the TLS server, if there is one among them.
+
+    Raises:
+        RuntimeError: one of them did not start.
+    """
+
+    def __init__(self, mixin: str, kinds: Sequence[str], certificate: Path | None = None) -> None:
+        self.mixin = mixin
+        self._certificate = certificate
+        self.addresses: dict[str, Any] = {}
+        self.views: dict[str, ServerView] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            for kind in kinds:
+                self._start(kind)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, kind: str) -> None:
+        command = [sys.executable, "-m", "loadtests.soaking.served", kind, self.mixin]
+        if kind == "tls":
+            command.append(str(self._certificate))
+        process = self._processes[kind] = subprocess.Popen(
+            command,
+            cwd=_CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        line = self._read_line(kind, _START_TIMEOUT)
+        if not line.startswith("listening on "):
+            raise RuntimeError(f"the {kind} server did not start under {self.mixin}")
+        self.addresses[kind] = addresses.parse(line.removeprefix("listening on ")).sockaddr
+        self.views[kind] = ServerView(process.pid)
+
+    def _read_line(self, kind: str, timeout: float) -> str:
+        stdout = self._processes[kind].stdout
+        assert stdout is not None
+        readable, _, _ = select.select([stdout], [], [], timeout)
+        return stdout.readline().decode().strip() if readable else ""
+
+    def errors(self) -> list[str]:
+        """Servers that have ended by themselves."""
+        return [
+            f"the {kind} server under {self.mixin} has died"
+            for kind, process in self._processes.items()
+            if process.poll() is not None
+        ]
+
+    def holdings(
+        self, opened: Mapping[str, int] | None = None, settle: float = 20.0
+    ) -> dict[str, Holding]:
+        """What each server holds, once nobody is its client any more, or `settle` seconds later.
+
+        Args:
+            opened: how many connections each has to have accepted before; those who have left may
+                still be in the kernel's queue.
+        """
+        deadline = time.monotonic() + settle
+        found: dict[str, Holding] = {}
+        for kind in self.views:
+            found[kind] = self._holding(kind)
+            wanted = (opened or {}).get(kind, 0)
+            while time.monotonic() < deadline and (
+                _is_busy(found[kind]) or found[kind].counted.get("accepted", 0) < wanted
+            ):
+                time.sleep(0.1)
+                found[kind] = self._holding(kind)
+        return found
+
+    def _holding(self, kind: str) -> Holding:
+        view = self.views[kind]
+        if self._processes[kind].poll() is not None:
+            return Holding(0, 0, 0, 0, 0, 0)
+        os.kill(view.pid, signal.SIGUSR2)
+        told = json.loads(self._read_line(kind, 10.0) or "{}")
+        holds = view.holdings()
+        return Holding(
+            memory=view.memory(),
+            descriptors=holds.descriptors,
+            threads=holds.threads,
+            children=holds.children,
+            greenlets=told.get("greenlets", -1),
+            open_clients=told.get("open", -1),
+            counted=told,
+        )
+
+    def stop(self) -> list[str]:
+        """End the servers; what each wrote to standard error, a line for each that wrote."""
+        written = []
+        for kind, process in self._processes.items():
+            if process.poll() is None:
+                process.terminate()
+            try:
+                _, errors = process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                _, errors = process.communicate()
+            if b"Traceback" in errors:
+                last = errors.decode(errors="replace").strip("-\n ").splitlines()[-1]
+                written.append(f"{kind} under {self.mixin}: a traceback, last: {last}")
+        return written
+
+
+def _is_busy(holding: Holding) -> bool:
+    return holding.open_clients > 0 or holding.children > 0
