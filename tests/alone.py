@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .separate_process import Templates
+from .separate_process import PATCHED, UNPATCHED, Templates
 
 
 @pytest.fixture(scope="session")
@@ -14,5 +14,13 @@ def alone() -> Iterator[Templates]:
     Of the session: what is started before a test does not count as left behind by it.
     """
     templates = Templates()
+    yield templates
+    templates.close()
+
+
+@pytest.fixture(scope="session")
+def alone_with_nothing_imported() -> Iterator[Templates]:
+    """The same, of processes that no other test has led to import socketserver."""
+    templates = Templates((UNPATCHED, PATCHED))
     yield templates
     templates.close()

@@ -85,6 +85,23 @@ def eventually(condition: Callable[[], Any]) -> None:
         time.sleep(0.002)
 
 
+def is_kept_while_it_speaks(address: Any, timeout: float) -> bool:
+    """Speak in time, beyond the server's timeout; False where the machine was too busy for that."""
+    asked = time.monotonic()
+    end = asked + 2.5 * timeout
+    with connect(address) as client:
+        while time.monotonic() < end:
+            before, asked = asked, time.monotonic()
+            answer = b""
+            with contextlib.suppress(ConnectionError):
+                answer = ask(client, b"y\n")
+            if answer != b"y\n":
+                assert time.monotonic() - before >= timeout, "closed, and was not silent"
+                return False
+            time.sleep(timeout / 10)
+    return True
+
+
 def exchange(client: socket.socket, question: bytes, answer: bytes) -> None:
     client.sendall(question)
     received = b""

@@ -1,4 +1,4 @@
-"""What a test has left behind: descriptors, threads, children, greenlets, socket files, warnings.
+"""What a test has left behind: descriptors, threads, children, greenlets, clients, socket files.
 
 A snapshot before the test, another one after it, and the difference is the leak. Looking costs well
 under a millisecond; only what looks like a leak is given time, since much of it ends by itself a
@@ -9,6 +9,7 @@ of a connection is closed before the server has noticed.
 import contextlib
 import gc
 import os
+import re
 import socket
 import stat
 import sys
@@ -21,6 +22,8 @@ import gevent
 import greenlet
 from gevent import monkey
 from gevent.hub import Hub, get_hub
+
+from greensock.hub.lot import PARKED, Client
 
 #: Seconds that something may take to end by itself before it counts as left behind. Arbitrary.
 GRACE = 5.0
@@ -47,6 +50,14 @@ class Snapshot:
     @classmethod
     def take(cls) -> "Snapshot":
         return cls(_descriptors(), _threads(), _children())
+
+    def since(self, before: "Snapshot") -> list[str]:
+        """A line for each thing that was not there before."""
+        return [
+            *(f"descriptor {fd}: {what}" for fd, what in self.descriptors - before.descriptors),
+            *map(_describe_thread, self.threads - before.threads),
+            *(f"child process {pid}" for pid in self.children - before.children),
+        ]
 
 
 @dataclass
@@ -86,14 +97,30 @@ class LeakSentry:
             gc.unfreeze()
 
     def _look(self) -> list[str]:
-        now = Snapshot.take()
         return [
-            *(f"descriptor {fd}: {what}" for fd, what in now.descriptors - self.before.descriptors),
-            *map(_describe_thread, now.threads - self.before.threads),
-            *(f"child process {pid}" for pid in now.children - self.before.children),
+            *Snapshot.take().since(self.before),
             *(f"blocked greenlet {each!r}" for each in _blocked_greenlets()),
+            *(f"parked client {each.address}" for each in _parked_clients()),
             *(f"socket file {path}" for path in _unix_paths if _is_socket(path)),
         ]
+
+
+def left_by_scenario(before: Snapshot, grace: float = GRACE) -> list[str]:
+    """What a scenario leaves behind in a process of its own, after it had the time to end.
+
+    Its hub may stay, and with it what that has open: pipes and what has no name.
+    """
+    deadline = time.monotonic() + grace
+    while True:
+        found = [
+            line
+            for line in Snapshot.take().since(before)
+            if not re.search(": (pipe|anon_inode):", line)
+        ]
+        if not found or time.monotonic() >= deadline:
+            return found
+        _end_idle_pool_threads()
+        gevent.sleep(0.01)
 
 
 def _descriptors() -> set[tuple[int, str]]:
@@ -129,6 +156,15 @@ def _blocked_greenlets() -> list[greenlet.greenlet]:
         and each.parent is not None  # else it is the main greenlet of a native thread
         and each  # has begun and not ended
         and each is not greenlet.getcurrent()
+    ]
+
+
+def _parked_clients() -> list[Client]:
+    """Those of servers that were shut down and never closed too: their sockets are open."""
+    return [
+        each
+        for each in gc.get_objects()
+        if type(each) is Client and each.state is PARKED and not each.request._closed
     ]
 
 

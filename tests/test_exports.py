@@ -18,6 +18,8 @@ NEW_NAMES = {
     "GreenletUnixStreamServer",
     "GreenletUnixDatagramServer",
     "KeepAliveRequestHandler",
+    "patch_socketserver",
+    "unpatch_socketserver",
 }
 #: In socketserver's own list since Python 3.12.
 SINCE_3_12 = {"ForkingUnixStreamServer", "ForkingUnixDatagramServer"}

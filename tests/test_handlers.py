@@ -13,7 +13,7 @@ from greensock import (
     KeepAliveRequestHandler,
     StreamRequestHandler,
 )
-from greensock.handlers import is_request_wise, waits_for_data
+from greensock.handler_shape import is_request_wise, waits_for_data
 
 
 class KeepAlive(KeepAliveRequestHandler):

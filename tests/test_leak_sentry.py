@@ -29,6 +29,12 @@ LEAKS = {
         with socket.socket(socket.AF_UNIX) as bound:
             bound.bind('forgotten')
         """,
+    "parked client": """
+        from types import SimpleNamespace
+        from greensock.hub.lot import PARKED, Client
+        kept = Client(SimpleNamespace(_closed=False), 'somebody')
+        kept.state = PARKED
+        """,
     "process patched by gevent": "from gevent import monkey; monkey.patch_all()",
 }
 HARMLESS = {

@@ -5,7 +5,6 @@ import http.server
 import os
 import socket
 import threading
-import time
 from typing import Any, ClassVar
 
 import gevent
@@ -21,20 +20,24 @@ from .clients import (
     descriptors,
     eventually,
     exchange,
+    is_kept_while_it_speaks,
     receive_all,
     receive_line,
     wait_until_parked,
 )
-from .separate_process import HERE, LIBUV, NATIVE_THREADS, PATCHED, PATCHED_LIBUV
-from .server_kinds import FORKING, GREENLET, MIXINS, NONE, THREADING, Echo, make_server
+from .server_kinds import (
+    FORKING,
+    GREENLET,
+    THREADING,
+    Echo,
+    everywhere,
+    in_each_process,
+    make_server,
+    under_every_mixin,
+    without_children,
+)
 
 pytest_plugins = ["tests.alone"]
-
-everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, NATIVE_THREADS, LIBUV, PATCHED_LIBUV])
-in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
-under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
-# Where the handler object is the one that the program sees.
-without_children = pytest.mark.parametrize("mixin", [NONE, GREENLET, THREADING])
 
 
 class Http(http.server.BaseHTTPRequestHandler):
@@ -83,9 +86,10 @@ def park_and_count(mixin: str, name: str) -> None:
             for client in each:
                 exchange(client, question, answer)
             wait_until_parked(server, 21)
-            assert not getattr(server, "active_children", None)
+            # A thread or child gives its client back before it is counted as ended.
+            eventually(lambda: not getattr(server, "active_children", None))
+            eventually(lambda: len(getattr(server, "_threads", ())) == 0)
             assert len(os.listdir("/proc/self/task")) == threads or mixin == THREADING
-            assert len(getattr(server, "_threads", ())) == 0
             for client in each:
                 exchange(client, question, answer)
             wait_until_parked(server, 21)
@@ -170,7 +174,7 @@ class Noting(Echo):
 
 
 class Impatient(Noting):
-    timeout = 0.05
+    timeout = 0.2
 
 
 def outlast_timeout(mixin: str) -> None:
@@ -179,12 +183,12 @@ def outlast_timeout(mixin: str) -> None:
     with running(server) as address, connect(address) as client, connect(address) as silent:
         exchange(client, b"hello\n", b"hello\n")
         assert receive_all(client) == b""
-        eventually(lambda: server.stats().open == 1)
-        assert server.stats().timeouts == 1
+        # And who never said anything, too, though no handler was made to say so.
+        assert receive_all(silent) == b""
+        eventually(lambda: server.stats().open == 0)
+        assert server.stats().timeouts == 2
         if mixin != FORKING:
             assert Noting.finished == [(1, os.getpid())]
-        # Without a handler yet there is no timeout of its.
-        exchange(silent, b"hello\n", b"hello\n")
 
 
 @everywhere
@@ -199,11 +203,8 @@ def test_client_who_speaks_in_time_outlives_its_timeout(mixin: str) -> None:
         timeout = 0.3
 
     server = make_server(mixin, Patient)
-    with running(server) as address, connect(address) as client:
-        begun = time.monotonic()
-        while time.monotonic() < begun + 0.5:
-            assert ask(client, b"still here\n") == b"still here\n"
-            time.sleep(0.05)
+    with running(server) as address:
+        eventually(lambda: is_kept_while_it_speaks(address, Patient.timeout))
 
 
 def leave(mixin: str, how: str) -> None:
@@ -340,5 +341,6 @@ def test_a_parked_client_has_one_descriptor_and_no_greenlet() -> None:
                 assert ask(client, b"x\n") == b"x\n"
             wait_until_parked(server, 11)
             assert len(descriptors()) == before + 20
-            assert server._pool.busy == 0
+            # Its greenlet parks a client a moment before it rests.
+            eventually(lambda: server._pool.busy == 0)
     gevent.sleep(0)

@@ -17,34 +17,25 @@ from greensock import (
 from greensock.testing import running
 
 from .clients import answer_of, ask, clients, connect, eventually, receive_all
-from .separate_process import (
-    HERE,
-    LIBUV,
-    NATIVE_THREADS,
-    PATCHED,
-    PATCHED_LIBUV,
-)
 from .server_kinds import (
     ANY_PORT,
     FORKING,
     GREENLET,
     HANDLERS,
-    MIXINS,
     NONE,
     THREADING,
     Echo,
+    everywhere,
+    handlers,
+    in_each_process,
     make_server,
     server_class,
+    under_every_mixin,
 )
 
 pytest_plugins = ["tests.alone"]
 
 OriginalSocket: Any = monkey.get_original("socket", "socket")
-
-everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, NATIVE_THREADS, LIBUV, PATCHED_LIBUV])
-in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
-under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
-handlers = pytest.mark.parametrize("handler", ["Echo", "ClassicEcho"])
 
 
 class AcceptsItself(TCPServer):

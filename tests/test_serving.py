@@ -22,7 +22,6 @@ from greensock.testing import running
 
 from .clients import answer_of, ask, connect, eventually
 from .separate_process import (
-    HERE,
     LIBUV,
     NATIVE_THREADS,
     PATCHED,
@@ -39,18 +38,17 @@ from .server_kinds import (
     UNIX_STREAM,
     ClassicEcho,
     Echo,
+    everywhere,
+    handlers,
+    in_each_process,
     make_server,
     server_class,
+    under_every_mixin,
 )
 
 pytest_plugins = ["tests.alone"]
 
 OriginalSocket: Any = monkey.get_original("socket", "socket")
-
-everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, NATIVE_THREADS, LIBUV, PATCHED_LIBUV])
-in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
-under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
-handlers = pytest.mark.parametrize("handler", ["Echo", "ClassicEcho"])
 
 
 class QueueServer(BaseServer):
@@ -258,44 +256,3 @@ def run_beside_others(mixin: str) -> None:
 @under_every_mixin
 def test_other_greenlets_run_while_a_server_waits(alone, mode: str, mixin: str) -> None:
     alone(mode, run_beside_others, mixin)
-
-
-class TakesTime(Echo):
-    """Computes without end, and yields as one should."""
-
-    stop = False
-    computed = 0
-
-    def handle_one_request(self) -> None:
-        cls = type(self)
-        self.rfile.readline()
-        self.wfile.write(b"begun\n")
-        while not cls.stop:
-            for _ in range(10_000):
-                cls.computed += 1
-            gevent.sleep(0.0001)
-
-
-def compute_beside_echo() -> None:
-    class Both(Echo):
-        def handle_one_request(self) -> None:
-            kind = TakesTime if self.rfile.peek(1)[:1] == b"!" else Echo
-            kind.handle_one_request(self)
-
-    Both.stop = False  # type: ignore[attr-defined]
-    Both.computed = 0  # type: ignore[attr-defined]
-    with (
-        running(make_server(GREENLET, Both)) as address,
-        connect(address) as busy,
-        connect(address) as client,
-    ):
-        assert ask(busy, b"!\n") == b"begun\n"
-        for _ in range(50):
-            assert ask(client, b"x\n") == b"x\n"
-        assert Both.computed > 0  # type: ignore[attr-defined]
-        Both.stop = True  # type: ignore[attr-defined]
-
-
-@in_each_process
-def test_computation_that_yields_keeps_nobody_waiting(alone, mode: str) -> None:
-    alone(mode, compute_beside_echo)

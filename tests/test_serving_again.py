@@ -19,31 +19,40 @@ from .clients import (
     receive_line,
     wait_until_parked,
 )
-from .separate_process import HERE, LIBUV, NATIVE_THREADS, PATCHED, PATCHED_LIBUV, UNPATCHED
+from .separate_process import HERE, LIBUV, UNPATCHED
 from .server_kinds import (
     CONCURRENT,
     FORKING,
-    GREENLET,
-    MIXINS,
-    NONE,
     THREADING,
     ClassicEcho,
     Echo,
     Holding,
+    everywhere,
     make_server,
+    under_every_mixin,
 )
 
 pytest_plugins = ["tests.alone"]
 
-everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, NATIVE_THREADS, LIBUV, PATCHED_LIBUV])
-in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
-under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
-# Where the handler object is the one that the program sees.
-without_children = pytest.mark.parametrize("mixin", [NONE, GREENLET, THREADING])
+
+class GathersAnswers(Echo):
+    wbufsize = -1
 
 
-def serve_again(mixin: str) -> None:
-    server = make_server(mixin, Echo, linger=0.001)
+class LeavesBytes(Echo):
+    """Reads no more than it was asked to, and finds the rest where it was."""
+
+    rbufsize = 0
+
+    def handle_one_request(self) -> None:
+        line = b""
+        while not line.endswith(b"\n"):
+            line += self.request.recv(1)
+        self.wfile.write(line)
+
+
+def serve_again(mixin: str, handler: str) -> None:
+    server = make_server(mixin, globals()[handler], linger=0.001)
     silent = connect(server.server_address)
     client = connect(server.server_address)
     for number in range(3):
@@ -72,7 +81,13 @@ def serve_again(mixin: str) -> None:
 @everywhere
 @under_every_mixin
 def test_parked_clients_outlive_shutdown(alone, mode: str, mixin: str) -> None:
-    alone(mode, serve_again, mixin)
+    alone(mode, serve_again, mixin, "Echo")
+
+
+@under_every_mixin
+@pytest.mark.parametrize("handler", ["GathersAnswers", "LeavesBytes"])
+def test_parked_clients_are_answered_as_before_shutdown(alone, mixin: str, handler: str) -> None:
+    alone(HERE, serve_again, mixin, handler)
 
 
 def stop_amid_return(mixin: str) -> None:

@@ -45,13 +45,18 @@ class Chunks:
 
 
 class RawChunks(io.RawIOBase):
-    """The same for io.BufferedReader."""
+    """The same for io.BufferedReader; once closed it refuses, as socket.SocketIO does."""
 
     def __init__(self, chunks: list[bytes]) -> None:
         self.source = Chunks(chunks)
 
     def readable(self) -> bool:
-        return True
+        return not self.seekable()
+
+    def seekable(self) -> bool:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        return False
 
     def readinto(self, buffer: Any) -> int:
         received = self.source.receive(len(buffer))

@@ -17,7 +17,7 @@ from greensock.cli.usage import UsageError
 from greensock.examples import Echo
 from greensock.net import addresses
 
-from ..clients import ask, connect, receive_line
+from ..clients import ask, connect, eventually, receive_line
 from ..separate_process import REPOSITORY, STUCK
 from ..server_kinds import MIXINS
 
@@ -57,6 +57,7 @@ def test_handler_is_served_under_a_mixin(mixin: str) -> None:
 
 @pytest.mark.parametrize("mixin", ["greenlet", "threading", "forking"])
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.expect_warnings("cut after .* s: ")
 def test_signal_ends_it_while_a_client_is_served(mixin: str, how: signal.Signals) -> None:
     arguments = ("greensock.examples:ClassicEcho", "--mixin", mixin, "--bind", "tcp://[::1]:0")
     with serve(*arguments) as (line, process):
@@ -65,10 +66,37 @@ def test_signal_ends_it_while_a_client_is_served(mixin: str, how: signal.Signals
             client.sendall(b"x\n")
             assert client.recv(2) == b"x\n"
             process.send_signal(how)
-            if mixin == "threading":
-                # The end of a program waits for its threads.
-                client.close()
+            # It lets its handlers finish, and this one waits for its client: the listener is gone.
+            eventually(lambda: is_refused(host, port))
+            assert process.poll() is None
+            client.sendall(b"y\n")
+            assert client.recv(2) == b"y\n"
+            # The second does not wait.
+            process.send_signal(how)
             assert process.wait(STUCK) == 0
+            assert client.recv(2) == b""
+
+
+def is_refused(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        # It came between the last accept and the listener's end, which no server can make one.
+        return False
+    return False
+
+
+@pytest.mark.expect_warnings("cut after .* s: ")
+def test_busy_handler_has_its_time_after_a_signal() -> None:
+    arguments = ("greensock.examples:ClassicEcho", "--bind", "127.0.0.1:0")
+    with serve(*arguments, "--set", "graceful_timeout=0.2") as (line, process):
+        with connect(address_of(line)) as client:
+            assert ask(client, b"x\n") == b"x\n"
+            process.send_signal(signal.SIGTERM)
+            assert receive_line(client) == b""
+        assert process.wait(STUCK) == 0
 
 
 def test_datagrams_are_served() -> None:
@@ -120,6 +148,10 @@ def test_server_class_in_a_file_is_served(tmp_path: Path) -> None:
         ),
         (["greensock.examples:Echo", "--set", "no_such=1"], "has no attribute no_such"),
         (["greensock.examples:Echo", "--mixin", "fibers"], "fibers"),
+        (
+            ["greensock.examples:Echo", "--set", "max_connections=-1"],
+            "--set: max_connections must be a positive integer or None, not -1",
+        ),
     ],
 )
 def test_mistake_gets_one_line_and_status_2(arguments: list[str], message: str) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 # One short trial: what is asserted is that it works, never how fast.
-SHORT = ["--pin", "none", "--run-time", "2s", "--warmup", "200ms", "--users", "8", "--rate", "200"]
+SHORT = ["--pin", "none", "--run-time", "1s", "--warmup", "200ms", "--users", "8", "--rate", "200"]
 ONE_ROUND = [*SHORT, "--rounds", "1"]
 
 
@@ -21,10 +23,17 @@ class Command:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         self.mark = uuid.uuid4().hex
+        self.status: int | None = None
+        # Short: a Unix socket lies in it, whose name has room for 107 bytes.
+        self.temporary = Path(tempfile.mkdtemp())
         self.process = subprocess.Popen(
             [sys.executable, "-m", "greensock", "compare", *options],
             cwd=folder,
-            env={**os.environ, "GREENSOCK_TEST_MARK": self.mark},
+            env={
+                **os.environ,
+                "GREENSOCK_TEST_MARK": self.mark,
+                "TMPDIR": str(self.temporary),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -43,6 +52,7 @@ class Command:
         if self.process.poll() is None:
             self.process.kill()
             self.process.communicate()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def processes(self, text: str = "") -> list[int]:
         """The live processes with the mark whose command contains `text`."""

@@ -12,7 +12,12 @@ def results(seconds, marks=None):
         "errors": {},
         "counters": {},
         "exceptions": [],
-        "generators": {"one": {"gen": [[t, 0.3 * t] for t in range(90, 200)], "lag": [1, 2, 3]}},
+        "generators": {
+            "one": {
+                "gen": [[t, 0.2 * t, 0.1 * t] for t in range(90, 200)],
+                "lag": [[t, 2.0] for t in range(90, 200)],
+            }
+        },
     }
 
 

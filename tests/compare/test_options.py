@@ -90,6 +90,6 @@ def test_bounds_reach_only_the_mixin_that_has_them():
     from greensock.compare.contenders import Contender
 
     plan, _ = plan_for("--max-children", "90", "--max-threads", "8", "--set", "timeout=3")
-    assert plan.server_settings(Contender("forking")) == ["timeout=3", "max_children=90"]
-    assert plan.server_settings(Contender("threading")) == ["timeout=3", "max_threads=8"]
+    assert plan.server_settings(Contender("forking")) == ["max_children=90", "timeout=3"]
+    assert plan.server_settings(Contender("threading")) == ["max_threads=8", "timeout=3"]
     assert plan.server_settings(Contender("none")) == ["timeout=3"]

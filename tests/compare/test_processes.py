@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from greensock.compare.processes import LAUNCHER, ChildProcess, wait_until
+from greensock.compare.interrupts import deferred_interrupts, one_interrupt
+from greensock.compare.processes import LAUNCHER, ChildProcess, stop_children, wait_until
 from greensock.compare.sampling import Sampler, children_of
 
 BURN = """
@@ -86,3 +87,51 @@ def test_a_pinned_child_runs_on_its_cpus_only(tmp_path):
     assert child.process.wait() == 0
     assert child.stdout.read_text().strip() == f"[{cpu}]"
     child.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_deferred_interrupt_comes_once_and_at_the_end(number):
+    reached = []
+
+    def be_interrupted():
+        with deferred_interrupts():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            reached.append("the end")
+
+    with one_interrupt():
+        with pytest.raises(KeyboardInterrupt):
+            be_interrupted()
+        be_interrupted()
+    assert reached == ["the end", "the end"]
+
+
+def test_a_child_started_amid_an_interrupt_is_stopped(tmp_path):
+    """Interrupted once its process is there, and before its `with` block is entered."""
+    script = "import time; time.sleep(100)"
+
+    class Interrupted(ChildProcess):
+        def __init__(self):
+            with deferred_interrupts():
+                signal.raise_signal(signal.SIGTERM)
+                super().__init__("late", [sys.executable, "-c", script], tmp_path)
+                children.append(self.pid)
+
+    children = []
+    with one_interrupt(), pytest.raises(KeyboardInterrupt), Interrupted():
+        raise AssertionError("it was not interrupted")
+    (pid,) = children
+    assert not gone(pid)
+    stop_children()
+    assert gone(pid)
+
+
+def test_what_was_ignored_interrupts_nothing():
+    """As nohup has it: the terminal's end is not the comparison's."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with one_interrupt(), deferred_interrupts():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -16,10 +16,9 @@ from greensock.hub import children
 
 from ..clients import descriptors
 from ..separate_process import HERE, LIBUV, PATCHED, PATCHED_LATE, PATCHED_LIBUV, UNPATCHED
+from ..server_kinds import in_every_mode
 
 pytest_plugins = ["tests.alone"]
-
-in_every_mode = pytest.mark.parametrize("mode", [UNPATCHED, PATCHED, LIBUV, PATCHED_LIBUV])
 
 
 def fork_and(run: Callable[[], int]) -> int:
@@ -184,7 +183,8 @@ def watch_without_descriptors() -> None:
     import resource
 
     gevent.sleep(0)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()) + 1, 4096))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()) + 1, limits[1]))
     spare = []
     while True:
         try:
@@ -198,6 +198,8 @@ def watch_without_descriptors() -> None:
         gevent.sleep(0.001)
     watch.close()
     assert exited == [pid]
+    children.close_descriptors(spare)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 @in_every_mode

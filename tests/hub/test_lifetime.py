@@ -1,6 +1,7 @@
 """Whose hub it is: programs in a fresh interpreter, where the order of imports matters."""
 
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -158,3 +159,41 @@ def test_main_threads_hub_stays(failure: type[BaseException]) -> None:
     assert facts == [False]
     assert get_hub() is hub
     gevent.sleep(0)
+
+
+def wakeup_fd() -> int:
+    fd = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(fd)
+    return fd
+
+
+def test_signals_wake_the_main_threads_loop() -> None:
+    """One that comes just before the loop sleeps interrupts nothing: only a descriptor wakes it."""
+    assert wakeup_fd() == -1
+    with lifetime.borrowed_hub():
+        first = wakeup_fd()
+        assert first != -1
+        with lifetime.borrowed_hub():
+            assert wakeup_fd() == first
+        assert wakeup_fd() == first
+        woken = []
+        old = signal.signal(signal.SIGUSR2, lambda *_: woken.append("handler"))
+        signal.raise_signal(signal.SIGUSR2)
+        signal.signal(signal.SIGUSR2, old)
+        # The byte is there, and is taken by the loop.
+        gevent.sleep(0.001)
+        assert woken == ["handler"]
+    assert wakeup_fd() == -1
+
+
+def test_wakeup_of_the_programs_own_is_left_alone() -> None:
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        signal.set_wakeup_fd(writer.fileno())
+        try:
+            with lifetime.borrowed_hub():
+                assert wakeup_fd() == writer.fileno()
+            assert wakeup_fd() == writer.fileno()
+        finally:
+            signal.set_wakeup_fd(-1)

@@ -137,9 +137,32 @@ def test_greenlets_wait_for_a_native_thread(alone, mode: str) -> None:
 def wait_in_callback() -> None:
     latch = Latch()
     returned: list[bool] = []
-    get_hub().loop.run_callback(lambda: returned.append(latch.wait() is None))
+    get_hub().loop.run_callback(lambda: returned.append(latch.wait()))
     gevent.sleep(0)
-    assert returned == [True]
+    assert returned == [False]
+
+
+def wait_for_a_while() -> None:
+    latch = Latch()
+    ended = threading.Event()
+    results = []
+
+    def wait_in_thread() -> None:
+        results.append(latch.wait(0.001))
+        ended.set()
+
+    thread = threading.Thread(target=wait_in_thread)
+    thread.start()
+    assert latch.wait(0.001) is False
+    thread.join()
+    latch.set()
+    assert latch.wait(60) is True
+    assert results == [False]
+
+
+@everywhere
+def test_waiting_may_be_bounded(alone, mode: str) -> None:
+    alone(mode, wait_for_a_while)
 
 
 @everywhere

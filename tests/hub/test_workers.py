@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import gevent.event
 import gevent.local
 import pytest
 from gevent import getcurrent
@@ -21,6 +22,8 @@ from ..server_kinds import GREENLET, Echo, make_server
 pytest_plugins = ["tests.alone"]
 
 everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
+# What gevent says of a timeout whose greenlet has ended.
+ends_unheard = pytest.mark.expect_warnings("failed with Timeout")
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
 
@@ -165,7 +168,10 @@ def look_for_traces(left: str, blocks_after: bool) -> None:
 
 @everywhere
 @pytest.mark.parametrize("blocks_after", [False, True])
-@pytest.mark.parametrize("left", LEFT)
+@pytest.mark.parametrize(
+    "left",
+    [pytest.param(left, marks=ends_unheard if left == "leave_timeout" else ()) for left in LEFT],
+)
 def test_nothing_left_behind_reaches_the_next_job(
     alone, mode: str, left: str, blocks_after: bool
 ) -> None:
@@ -264,6 +270,56 @@ def test_killed_jobs_run_their_finally(alone, mode: str) -> None:
     alone(mode, kill_blocked)
 
 
+def close_amid_jobs() -> None:
+    done: list[int] = []
+    go_on = gevent.event.Event()
+    jobs = Jobs()
+
+    def wait_and_note(number: int) -> None:
+        go_on.wait()
+        done.append(number)
+
+    jobs.do(block)
+    for number in range(3):
+        jobs.pool.submit(lambda number=number: wait_and_note(number))
+    jobs.pool.submit(lambda: done.append(3))
+    jobs.close()
+    assert done == [3]
+    go_on.set()
+    jobs.pool.join()
+    jobs.do(lambda: done.append(4))
+    assert sorted(done) == [0, 1, 2, 3, 4]
+    assert jobs.pool.busy == 0
+
+
+@everywhere
+def test_closed_pool_finishes_its_jobs_and_keeps_no_worker(alone, mode: str) -> None:
+    """The queued jobs go to workers, the idle one too, that were to be ended."""
+    alone(mode, close_amid_jobs)
+
+
+def close_amid_unfinished_job() -> None:
+    turns = 0
+
+    def go_on() -> bool:
+        nonlocal turns
+        turns += 1
+        return turns < 5
+
+    jobs = Jobs()
+    jobs.pool.submit(go_on)
+    gevent.sleep(0)
+    assert turns
+    jobs.close()
+    jobs.pool.join()
+    assert turns == 5
+
+
+@everywhere
+def test_closed_pool_goes_on_with_what_yielded(alone, mode: str) -> None:
+    alone(mode, close_amid_unfinished_job)
+
+
 class Leaving(Echo):
     """A handler that leaves all of it behind, and says what it found."""
 
@@ -292,6 +348,7 @@ def serve_two_clients() -> None:
     kept.clear()
 
 
+@ends_unheard
 @pytest.mark.parametrize("mode", [UNPATCHED, PATCHED])
 def test_nothing_of_one_client_reaches_another(alone, mode: str) -> None:
     alone(mode, serve_two_clients)

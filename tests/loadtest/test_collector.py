@@ -39,11 +39,12 @@ def test_counts_agree_in_one_process(tmp_path: Path) -> None:
     check_counts(run, server.counts)
     (generator,) = run.collected["generators"].values()
     assert generator["lag"]
-    assert min(generator["lag"]) >= 0
-    times, cpu = zip(*generator["gen"], strict=True)
+    assert min(milliseconds for _, milliseconds in generator["lag"]) >= 0
+    times, cpu, waited = zip(*generator["gen"], strict=True)
     assert sorted(times) == list(times)
     assert sorted(cpu) == list(cpu)
     assert cpu[0] > 0
+    assert sorted(waited) == list(waited)
     # Locust's own percentiles are not all 0 ms.
     assert any(0 < float(bucket) < 1 for bucket in run.entry("echo")["response_times"])
     # The summary in the log, with microseconds.

@@ -13,8 +13,8 @@ def filled() -> Recording:
     recording.add_request(11, "echo", 2.0, 0, ConnectionResetError(104, "reset"))
     recording.add_request(11, "echo", None, 0, None)
     recording.add_to_counter("stale replies", 2)
-    recording.add_generator_sample("a-1", lag=0.5)
-    recording.add_generator_sample("a-1", cpu=(10.5, 0.25))
+    recording.add_generator_sample("a-1", lag=(10.4, 0.5))
+    recording.add_generator_sample("a-1", cpu=(10.5, 0.25, 0.1))
     return recording
 
 
@@ -31,7 +31,7 @@ def test_json_has_each_second_and_name() -> None:
         ],
         "errors": {"echo: [Errno 104] reset": 1},
         "counters": {"stale replies": 2},
-        "generators": {"a-1": {"gen": [[10.5, 0.25]], "lag": [0.5]}},
+        "generators": {"a-1": {"gen": [[10.5, 0.25, 0.1]], "lag": [[10.4, 0.5]]}},
     }
 
 
@@ -44,7 +44,7 @@ def test_merged_batches_add_up() -> None:
     assert rows["echo"].histogram.pairs() == [[0.25, 4], [2.0, 2]]
     assert merged.errors == {"echo: [Errno 104] reset": 2}
     assert merged.counters == {"stale replies": 4}
-    assert merged.generators["a-1"]["lag"] == [0.5, 0.5]
+    assert merged.generators["a-1"]["lag"] == [[10.4, 0.5], [10.4, 0.5]]
 
 
 def test_a_batch_is_not_changed_by_what_follows() -> None:

@@ -17,6 +17,7 @@ from greensock.testing import running
 
 from ..clients import (
     answer_of,
+    ask,
     clients,
     connect,
     eventually,
@@ -143,6 +144,49 @@ def test_handle_request_keeps_to_the_number_of_children(alone, mode: str) -> Non
     alone(mode, handle_requests_one_by_one)
 
 
+class EndsWhenTold(Echo):
+    def handle_one_request(self) -> None:
+        line = self.rfile.readline()
+        self.wfile.write(line)
+        self.close_connection = line == b"end\n"
+
+
+class NotesWhoCloses(ForkingTCPServer):
+    linger = 60.0
+    closed_by: ClassVar[list[int]] = []
+
+    def close_request(self, request: Any) -> None:
+        self.closed_by.append(threading.get_ident())
+        super().close_request(request)
+
+
+def collect_in_another_thread() -> None:
+    NotesWhoCloses.closed_by = []
+    server = NotesWhoCloses(("127.0.0.1", 0), EndsWhenTold)
+    with running(server) as address, clients(address, 10) as each:
+        for client in each:
+            assert ask(client, b"x\n") == b"x\n"
+        collecting = [
+            threading.Thread(target=server.collect_children, kwargs={"blocking": True})
+            for _ in range(3)
+        ]
+        for thread in collecting:
+            thread.start()
+        for client in each:
+            client.sendall(b"end\n")
+        for thread in collecting:
+            thread.join()
+        assert not server.active_children
+        assert len(server.closed_by) == 10
+        assert threading.get_ident() not in server.closed_by
+        assert not {thread.ident for thread in collecting}.intersection(server.closed_by)
+
+
+@pytest.mark.parametrize("mode", [HERE, UNPATCHED, LIBUV])
+def test_children_are_collected_where_they_are_watched(alone, mode: str) -> None:
+    alone(mode, collect_in_another_thread)
+
+
 def shut_down_in_child() -> None:
     class ShuttingDown(ClassicEcho):
         def handle(self) -> None:
@@ -180,7 +224,14 @@ def leave_by_exception(name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [UNPATCHED, PATCHED, LIBUV])
-@pytest.mark.parametrize("name", ["ValueError", "SystemExit", "KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("ValueError", marks=pytest.mark.expect_warnings("^Exception occurred")),
+        "SystemExit",
+        "KeyboardInterrupt",
+    ],
+)
 def test_exception_ends_the_child_and_only_it(alone, mode: str, name: str) -> None:
     alone(mode, leave_by_exception, name)
 

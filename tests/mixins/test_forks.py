@@ -1,5 +1,6 @@
 """ForkingMixIn: what a child may not do to its parent, nor to the parent's other children."""
 
+import contextlib
 import os
 import struct
 import threading
@@ -20,6 +21,7 @@ from ..clients import (
     descriptors,
     eventually,
     receive_line,
+    wait_until_parked,
 )
 from ..separate_process import HERE, LIBUV, NATIVE_THREADS, PATCHED, PATCHED_LIBUV, UNPATCHED
 from ..server_kinds import ANY_PORT, ClassicEcho, Echo, make_server
@@ -180,6 +182,91 @@ def close_in_child() -> None:
 @everywhere
 def test_child_holds_neither_other_clients_nor_the_listener(alone, mode: str) -> None:
     alone(mode, close_in_child)
+
+
+class OfOthers(Echo):
+    """Answers with what it can still do with the requests of all clients, its own included."""
+
+    requests: ClassVar[list[Any]] = []
+
+    def setup(self) -> None:
+        super().setup()
+        self.requests.append((self.request, self.request.fileno()))
+
+    def handle_one_request(self) -> None:
+        self.rfile.readline()
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                # Some of these get numbers of the parent's clients.
+                stack.enter_context(open(os.devnull, "rb"))
+            open_here = descriptors()
+            named = [request for request, _ in self.requests if request.fileno() in open_here]
+        others = set(self.readlinks).intersection(open_here.values())
+        self.wfile.write(f"{named == [self.request]} {len(others)}\n".encode())
+
+    readlinks: ClassVar[list[str]] = []
+
+
+def leave_a_crowd_to_the_parent() -> None:
+    OfOthers.requests, OfOthers.readlinks = [], []
+    server = make_server("forking", OfOthers, linger=0)
+    with running(server) as address, contextlib.ExitStack() as stack:
+        crowd = []
+        for _ in range(100):
+            # One by one: their requests have low numbers and high ones.
+            crowd.append(stack.enter_context(connect(address)))
+            ask(crowd[-1], b"?\n")
+        wait_until_parked(server, 100)
+        OfOthers.readlinks = [os.readlink(f"/proc/self/fd/{fd}") for _, fd in OfOthers.requests]
+        for client in crowd[::25]:
+            assert ask(client, b"?\n") == b"True 1\n"
+
+
+@everywhere
+def test_child_amid_a_crowd_has_its_own_client_only(alone, mode: str) -> None:
+    alone(mode, leave_a_crowd_to_the_parent)
+
+
+class ReadsFile(Echo):
+    """Answers with what the descriptor holds that it is asked for."""
+
+    numbers: ClassVar[list[int]] = []
+
+    def setup(self) -> None:
+        super().setup()
+        self.numbers.append(self.request.fileno())
+
+    def handle_one_request(self) -> None:
+        fd = int(self.rfile.readline())
+        self.wfile.write((os.pread(fd, 10, 0) if fd >= 0 else b"") + b"\n")
+
+
+def keep_files_of_the_parent() -> None:
+    ReadsFile.numbers = []
+    server = make_server("forking", ReadsFile, linger=0)
+    with running(server) as address, clients(address, 40) as gone:
+        for client in gone:
+            assert ask(client, b"-1\n") == b"\n"
+        wait_until_parked(server, 40)
+        numbers = set(ReadsFile.numbers)
+        for client in gone:
+            client.close()
+        wait_until_parked(server, 0)
+        files: list[int] = []
+        try:
+            while not numbers <= set(files):
+                files.append(os.memfd_create("file"))
+                os.write(files[-1], b"kept")
+            for number in numbers:
+                assert answer_of(address, f"{number}\n".encode()) == b"kept\n"
+        finally:
+            for fd in files:
+                os.close(fd)
+
+
+@everywhere
+def test_file_with_the_number_of_a_client_who_left_is_there_in_a_child(alone, mode: str) -> None:
+    alone(mode, keep_files_of_the_parent)
 
 
 def find_listener_in_child() -> None:

@@ -14,11 +14,8 @@ from greensock import (
 from greensock.testing import running
 
 from ..separate_process import (
-    HERE,
     LIBUV,
-    NATIVE_THREADS,
     PATCHED,
-    PATCHED_LIBUV,
     STUCK,
     UNPATCHED,
 )
@@ -26,21 +23,17 @@ from ..server_kinds import (
     ANY_PORT,
     FORKING,
     GREENLET,
-    MIXINS,
     THREADING,
     UDP,
     UNIX_DATAGRAM,
+    everywhere,
     server_class,
+    under_every_mixin,
 )
 
 pytest_plugins = ["tests.alone"]
 
 OriginalSocket: Any = monkey.get_original("socket", "socket")
-
-everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, NATIVE_THREADS, LIBUV, PATCHED_LIBUV])
-in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
-under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
-handlers = pytest.mark.parametrize("handler", ["Echo", "ClassicEcho"])
 
 
 class EchoDatagram(DatagramRequestHandler):
@@ -64,6 +57,8 @@ def echo_datagrams(mixin: str, count: int) -> None:
             modes.add(os.get_blocking(server.fileno()))
         client.send(b"")
         assert client.recv(100) == b""
+    counted = server.stats()
+    assert (counted.accepted, counted.open, counted.busy) == (count + 1, 0, 0)
     assert received == {b"%d" % number for number in range(count)}
     assert modes == {was_blocking}
 

@@ -18,12 +18,18 @@ from greensock.testing import running
 
 from ..clients import answer_of, ask, clients, connect, eventually, receive_all
 from ..separate_process import HERE, LIBUV, PATCHED, PATCHED_LIBUV, UNPATCHED
-from ..server_kinds import ANY_PORT, GREENLET, MIXINS, ClassicEcho, Echo, make_server, server_class
+from ..server_kinds import (
+    ANY_PORT,
+    GREENLET,
+    ClassicEcho,
+    Echo,
+    in_each_process,
+    make_server,
+    server_class,
+    under_every_mixin,
+)
 
 pytest_plugins = ["tests.alone"]
-
-in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
-under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
 
 
 @pytest.mark.parametrize(

@@ -16,29 +16,22 @@ from greensock.testing import running
 from ..clients import answer_of, ask, clients, connect, eventually, receive_line
 from ..separate_process import (
     HERE,
-    LIBUV,
-    NATIVE_THREADS,
-    PATCHED,
-    PATCHED_LIBUV,
 )
 from ..server_kinds import (
     ANY_PORT,
     CONCURRENT,
     FORKING,
-    MIXINS,
     ClassicEcho,
     Echo,
+    everywhere,
+    in_each_process,
     make_server,
+    under_every_mixin,
 )
 
 pytest_plugins = ["tests.alone"]
 
 OriginalSocket: Any = monkey.get_original("socket", "socket")
-
-everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, NATIVE_THREADS, LIBUV, PATCHED_LIBUV])
-in_each_process = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
-under_every_mixin = pytest.mark.parametrize("mixin", MIXINS)
-handlers = pytest.mark.parametrize("handler", ["Echo", "ClassicEcho"])
 
 
 class Describing(Echo):
