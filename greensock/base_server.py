@@ -253,6 +253,9 @@ class BaseServer(ClientCare):
             raise
         return None
 
+    #: What the serving loop calls: `_accept_one`, or more of them at once where that is cheaper.
+    _accept_some = _accept_one
+
     def _accept_batch(self) -> int:
         return 1
 

@@ -8,8 +8,10 @@ from _socket import MSG_DONTWAIT
 from collections.abc import Callable
 from typing import Any
 
+from greensock.handlers import quick_runner
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.net.listening import AcceptError
 from greensock.net.request_sockets import c_socket
 from greensock.stream_servers import TCPServer
 
@@ -17,6 +19,19 @@ _recvfrom: Callable[..., tuple[bytes, Any]] = c_socket.recvfrom
 
 # Datagrams per wake-up: 1.8 us each at 8 to 32, 3.3 us each at 1.
 _DATAGRAM_BATCH = 32
+
+#: What is called with a datagram's request, its sender's address and the server, and handles it or
+#: has it handled.
+Beginner = Callable[[Any, Any, Any], object]
+
+# The hooks between a datagram and its handler, but for `process_request`.
+_HOOKS = (
+    "get_request",
+    "verify_request",
+    "finish_request",
+    "shutdown_request",
+    "close_request",
+)
 
 
 class UDPServer(TCPServer):
@@ -80,6 +95,55 @@ class UDPServer(TCPServer):
     def _accept_batch(self) -> int:
         return _DATAGRAM_BATCH if type(self).get_request is UDPServer.get_request else 1
 
+    def _accept_some(self) -> AcceptError | None:
+        """As `_accept_one`; where the program has no hook of its own, for a batch in one go.
+
+        An answer costs a third more than its two system calls then; the eleven calls of hooks that
+        do nothing would cost as much again.
+        """
+        begin = self._quick_beginner() if self._hooks_are_standard() else None
+        if begin is None:
+            return self._accept_one()
+        raw = listening.native(self.socket)
+        reply_socket, size = self._reply_socket(), self.max_packet_size
+        counters, serving, attributes = self._counters, self._serving, self.__dict__
+        known = len(attributes)
+        for _ in range(_DATAGRAM_BATCH):
+            try:
+                data, client_address = _recvfrom(raw, size, MSG_DONTWAIT)
+            except OSError as error:
+                return listening.classify(error)
+            counters.accepted += 1
+            request = (data, reply_socket)
+            try:
+                begin(request, client_address, self)
+            except Exception:  # noqa: BLE001 - handle_error is told, as documented
+                self.handle_error(request, client_address)
+            # More attributes: the handler may have set a hook, which has its say from now on.
+            if serving.stopping or len(attributes) != known:  # type: ignore[union-attr]
+                break
+        return None
+
+    def _hooks_are_standard(self) -> bool:
+        """Asked at each wake-up: a program may set a hook while the server serves."""
+        cls = type(self)
+        return (
+            cls.get_request,
+            cls.verify_request,
+            cls.finish_request,
+            cls.shutdown_request,
+            cls.close_request,
+        ) == _STANDARD and self.__dict__.keys().isdisjoint(_OWN)
+
+    def _quick_beginner(self) -> Beginner | None:
+        """What begins the handler of each datagram of a batch; None if only hooks do.
+
+        Asked where the hooks are the standard ones but, maybe, for `process_request`.
+        """
+        if type(self).process_request is not UDPServer.process_request:
+            return None
+        return quick_runner(self.RequestHandlerClass)
+
     def _reply_socket(self) -> Any:
         """What handlers answer through: the socket itself, or one whose sends are cooperative.
 
@@ -108,6 +172,10 @@ class UDPServer(TCPServer):
         """Close the socket; may be extended."""
         super().server_close()
         self._close_cooperative()
+
+
+_STANDARD = tuple(getattr(UDPServer, name) for name in _HOOKS)
+_OWN = frozenset((*_HOOKS, "process_request"))
 
 
 if hasattr(socket, "AF_UNIX"):

@@ -217,7 +217,7 @@ class Serving:
             self._listen()
             return
         for _ in range(min(server._accept_batch(), room)):
-            error = server._accept_one()
+            error = server._accept_some()
             if self.stopping or self._listener is None or error is AcceptError.NOTHING_WAITS:
                 break
             if error is None and not self._files.pause:

@@ -12,6 +12,7 @@ from greenlet import GreenletExit
 from greensock import turns, whereabouts
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork, hang_up
+from greensock.handlers import quick_runner
 from greensock.hub.lot import PARKED, Client
 from greensock.hub.workers import WorkerPool
 from greensock.serving import Serving
@@ -19,6 +20,8 @@ from greensock.turns import END, PARK, Turn
 from greensock.unmixed import Unmixed
 
 if TYPE_CHECKING:
+    from greensock.datagram_servers import Beginner
+
     _Base = BaseServer
 else:
     _Base = Unmixed
@@ -89,7 +92,7 @@ class GreenletMixIn(_Base):
 
     def _describe(self, work: tuple[Any, Any]) -> AtWork:
         worker, job = work
-        request, address = job if isinstance(job, tuple) else (job.request, job.address)
+        request, address = job[:2] if isinstance(job, tuple) else (job.request, job.address)
 
         def cut() -> None:
             if not isinstance(request, tuple):
@@ -107,7 +110,9 @@ class GreenletMixIn(_Base):
         if pool is None or not pool.is_here():
             hook = type(self).process_request_greenlet
             plain = hook is GreenletMixIn.process_request_greenlet
-            run = self._run_turn if plain else self._run_overridden_turn
+            run: Callable[[Any], bool] = self._run_turn if plain else self._run_overridden_turn
+            if plain and not self._is_stream():
+                run = self._run_datagram
             if self._observes():
                 run = functools.partial(self._run_observed_turn, run)
             pool = self._pool = WorkerPool(run, lambda: self.max_greenlets)
@@ -147,6 +152,33 @@ class GreenletMixIn(_Base):
             turns.end(self, job)
             return False
         return self._goes_on(job, outcome)
+
+    def _quick_beginner(self) -> Beginner | None:
+        hooks = type(self).process_request, type(self).process_request_greenlet
+        if hooks != (GreenletMixIn.process_request, GreenletMixIn.process_request_greenlet):
+            return None
+        pool, run = self._pool_here(), quick_runner(self.RequestHandlerClass)
+        jobs = pool.jobs
+
+        def begin(request: Any, client_address: Any, server: Any) -> None:
+            if not jobs:
+                pool.schedule()
+            jobs.append((request, client_address, run))
+
+        return begin
+
+    def _run_datagram(self, job: tuple[Any, ...]) -> bool:
+        """In a worker: handle a datagram, through what a `_quick_beginner` found, if one did."""
+        if len(job) == 2:
+            return self._run_turn(job)
+        request, client_address, run = job
+        try:
+            run(request, client_address, self)
+        except (SystemExit, GreenletExit):
+            pass
+        except Exception:  # noqa: BLE001 - handle_error is told, as documented
+            self.handle_error(request, client_address)
+        return False
 
     def _run_observed_turn(
         self, run: Callable[[Client | tuple[Any, Any]], bool], job: Client | tuple[Any, Any]

@@ -52,6 +52,9 @@ _LAST_SEND_DELAY = 0.05
 # What a waiting greenlet is woken with: a watcher that has one for its callback is taken.
 _GREENLET_SWITCH = type(greenlet().switch)
 
+# None is an address, though a wrong one.
+_NO_ADDRESS: Any = object()
+
 # Further watchers of sockets on which several greenlets wait at once; too rare for a slot.
 _extra_watchers: dict[CooperativeSocket, list[Any]] = {}
 
@@ -252,14 +255,13 @@ class CooperativeSocket(RequestSocket):
             while sent < len(view):
                 sent += self.send(view[sent:], flags)
 
-    def sendto(self, data: Any, *args: Any) -> int:
-        if len(args) == 1:
-            try:
-                return _sendto(self, data, MSG_DONTWAIT, args[0])
-            except BlockingIOError:
-                pass
-        *given, address = args
-        return self._send_with(given[0] if given else 0, "sendto", (data,), (address,))
+    def sendto(self, data: Any, flags_or_address: Any, address: Any = _NO_ADDRESS, /) -> int:
+        if address is not _NO_ADDRESS:
+            return self._send_with(flags_or_address, "sendto", (data,), (address,))
+        try:
+            return _sendto(self, data, MSG_DONTWAIT, flags_or_address)
+        except BlockingIOError:
+            return self._send_with(0, "sendto", (data,), (flags_or_address,))
 
     def sendmsg(
         self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /

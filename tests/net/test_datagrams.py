@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from typing import Any
 
 import gevent
@@ -9,10 +10,12 @@ import pytest
 from gevent import monkey
 
 from greensock import (
+    BaseRequestHandler,
     DatagramRequestHandler,
 )
 from greensock.testing import running
 
+from ..clients import eventually
 from ..separate_process import (
     LIBUV,
     PATCHED,
@@ -23,6 +26,7 @@ from ..server_kinds import (
     ANY_PORT,
     FORKING,
     GREENLET,
+    NONE,
     THREADING,
     UDP,
     UNIX_DATAGRAM,
@@ -104,3 +108,147 @@ def test_datagram_client_who_does_not_read_blocks_itself(
     alone, mode: str, mixin: str, tmp_path: Any
 ) -> None:
     alone(mode, answer_one_who_does_not_read, mixin, str(tmp_path))
+
+
+class Answer(BaseRequestHandler):
+    """Answers with what it was asked; the server is told of what goes wrong."""
+
+    def handle(self) -> None:
+        data, server_socket = self.request
+        if data == b"fail":
+            raise ValueError("asked to")
+        if data == b"exit":
+            raise SystemExit
+        if data == b"stop":
+            self.server.shutdown()
+        server_socket.sendto(data, self.client_address)
+
+
+def datagram_server(mixin: str, handler: Any, **attributes: Any) -> Any:
+    base = server_class(mixin, UDP)
+    return type(base.__name__, (base,), attributes)(ANY_PORT, handler)
+
+
+def ask(address: Any, *questions: bytes) -> list[bytes]:
+    """The answers to all of these but those that are to have none."""
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(STUCK)
+        client.connect(address)
+        for question in questions:
+            client.send(question)
+        expected = [question for question in questions if question not in (b"fail", b"exit")]
+        return [client.recv(100) for _ in expected]
+
+
+HOOKS = [
+    "get_request",
+    "verify_request",
+    "process_request",
+    "finish_request",
+    "shutdown_request",
+    "close_request",
+]
+
+
+@pytest.mark.parametrize("mixin", [NONE, GREENLET])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hook_of_the_program_is_called(mixin: str, hook: str) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def call(server: Any, *arguments: Any) -> Any:
+        calls.append(arguments)
+        return getattr(server_class(mixin, UDP), hook)(server, *arguments)
+
+    with running(datagram_server(mixin, Answer, **{hook: call})) as address:
+        assert ask(address, b"a", b"b") == [b"a", b"b"]
+        eventually(lambda: len(calls) >= 2)
+
+
+@pytest.mark.parametrize("mixin", [NONE, GREENLET])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hook_that_a_handler_sets_is_called_from_then_on(mixin: str, hook: str) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    class Setting(Answer):
+        def handle(self) -> None:
+            standard = getattr(self.server, hook)
+
+            def call(*arguments: Any) -> Any:
+                calls.append(arguments)
+                return standard(*arguments)
+
+            if self.request[0] == b"set":
+                setattr(self.server, hook, call)
+            Answer.handle(self)
+
+    server = datagram_server(mixin, Setting)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(STUCK)
+        client.connect(server.server_address)
+        client.send(b"set")
+        if mixin == NONE:
+            # Right behind it: in greenlets, nobody can tell which handler comes first.
+            client.send(b"next")
+        with running(server):
+            assert client.recv(100) == b"set"
+            if mixin == GREENLET:
+                client.send(b"next")
+            assert client.recv(100) == b"next"
+            eventually(lambda: calls)
+
+
+def test_own_process_request_greenlet_is_called() -> None:
+    calls: list[Any] = []
+
+    def process(server: Any, request: Any, client_address: Any) -> None:
+        calls.append(request[0])
+        server_class(GREENLET, UDP).process_request_greenlet(server, request, client_address)
+
+    server = datagram_server(GREENLET, Answer, process_request_greenlet=process)
+    with running(server) as address:
+        assert ask(address, b"a", b"b") == [b"a", b"b"]
+    assert calls == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("mixin", [NONE, GREENLET])
+@pytest.mark.parametrize("method", ["__init__", "setup", "finish"])
+def test_method_of_the_handler_is_called(mixin: str, method: str) -> None:
+    calls: list[Any] = []
+
+    def call(handler: Any, *arguments: Any) -> None:
+        calls.append(arguments)
+        getattr(Answer, method)(handler, *arguments)
+
+    handler = type("Own", (Answer,), {method: call})
+    with running(datagram_server(mixin, handler)) as address:
+        assert ask(address, b"a", b"b") == [b"a", b"b"]
+        eventually(lambda: len(calls) == 2)
+
+
+@pytest.mark.parametrize("mixin", [NONE, GREENLET])
+def test_handler_that_raises_keeps_no_other_datagram(mixin: str) -> None:
+    errors: list[tuple[Any, Any]] = []
+
+    def handle_error(server: Any, request: Any, client_address: Any) -> None:
+        errors.append((sys.exc_info()[0], request[0]))
+
+    server = datagram_server(mixin, Answer, handle_error=handle_error)
+    exits = [b"exit"] if mixin == GREENLET else []
+    with running(server) as address:
+        questions = [b"a", b"fail", *exits, b"b", b"fail", b"c"]
+        assert ask(address, *questions) == [b"a", b"b", b"c"]
+    assert errors == [(ValueError, b"fail")] * 2
+
+
+def test_shutdown_by_a_handler_leaves_the_next_datagrams_in_the_queue() -> None:
+    server = datagram_server(NONE, Answer)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(STUCK)
+        client.connect(server.server_address)
+        for question in (b"a", b"stop", b"b"):
+            client.send(question)
+        server.serve_forever()
+        assert server.stats().accepted == 2
+        assert [client.recv(100) for _ in range(2)] == [b"a", b"stop"]
+        with running(server):
+            assert client.recv(100) == b"b"
