@@ -77,10 +77,6 @@ class BaseServer(ClientCare):
         ClientCare.__init__(self)
         limits.check_all(self)
 
-    @property
-    def _stopping(self) -> bool:
-        return self.__shutdown_request
-
     def server_activate(self) -> None:
         """Called by the constructor to activate the server; may be overridden."""
 
@@ -110,6 +106,8 @@ class BaseServer(ClientCare):
             return
         self._is_closed = False
         serving = self._serving = Serving(self, poll_interval)
+        # Asked for by another thread since it was looked at.
+        serving.stopping = self.__shutdown_request
         self._counters.begun = monotonic()
         try:
             self._prepare_listener()

@@ -92,13 +92,18 @@ class Serving:
         self.lot.make_ready(client)
 
     def do_soon(self, errand: Callable[[], Any]) -> bool:
-        """Have `errand` called by the serving greenlet, from any thread; False if it has ended."""
+        """Have the serving greenlet call `errand`, from any thread; False if it has ended."""
         with self._lock:
             if self._ended:
                 return False
             self._errands.append(errand)
         self.sleeper.ring_soon()
         return True
+
+    def do_now(self, errand: Callable[[], Any]) -> None:
+        """As `do_soon`, but at once; in this thread's hub."""
+        self._errands.append(errand)
+        self.sleeper.ring()
 
     def run(self) -> None:
         """Serve until the server is asked to stop."""
@@ -116,9 +121,9 @@ class Serving:
                 pulse = self._new_timer(self._poll_interval, self._poll_interval)
                 pulse.start(self.sleeper.ring)
             self._watch_listener()
-            while not server._stopping:
+            while not self.stopping:
                 self.sleeper.sleep()
-                if server._stopping:
+                if self.stopping:
                     break
                 self._work()
 
@@ -167,7 +172,7 @@ class Serving:
     def _begin_turns(self) -> None:
         server = self.server
         for _ in range(len(self.ready)):
-            if not self.ready or self._no_workers or not server._has_room() or server._stopping:
+            if not self.ready or self._no_workers or not server._has_room() or self.stopping:
                 break
             self._begin_turn(self.ready.popleft())
         self._were_waiting = bool(self.ready) and (self._no_workers or not server._has_room())
@@ -369,14 +374,11 @@ class Serving:
             self._workers.over()
 
     def _run_without_descriptor(self) -> None:
-        """Serve requests that come from no descriptor: get_request itself waits for the next one.
-
-        An OSError of its says that there is none: it is asked again after `poll_interval`.
-        """
+        """Serve where get_request itself waits; after an OSError, once `poll_interval` is over."""
         server = self.server
         pulse = self._new_timer(self._poll_interval, self._poll_interval)
         pulse.start(self.sleeper.ring)
-        while not server._stopping:
+        while not self.stopping:
             if server._accept_one() is not None:
                 self.sleeper.sleep()
             self._begin_turns()

@@ -47,7 +47,8 @@ class Stats(NamedTuple):
 
 
 # What a child may have to tell its parent, as bits of the byte that it leaves: counters, then kinds
-# of timeout. A turn counts each of them once at most. The lowest bit is the mixin's.
+# of timeout, as in `counted_in_child`. A turn counts each of them once at most. The lowest bit is
+# the mixin's.
 _COUNTERS_IN_CHILD = {"errors": 2, "disconnects": 4, "handshakes_failed": 8}
 _TIMEOUTS_IN_CHILD = {"idle": 16, "handler": 32, "write": 64, "keepalive": 128}
 
@@ -122,18 +123,24 @@ class Counters:
     def counted_in_child(self) -> tuple[int | None, ...]:
         """In a child: what it may count itself, for `since`."""
         return (
-            *(getattr(self, name) for name in _COUNTERS_IN_CHILD),
-            *(self.timeouts.get(kind) for kind in _TIMEOUTS_IN_CHILD),
+            self.errors,
+            self.disconnects,
+            self.handshakes_failed,
+            *map(self.timeouts.get, _TIMEOUTS_IN_CHILD),
         )
 
     def since(self, before: tuple[int | None, ...]) -> int:
         """In a child: what has been counted since `before`, as the bits of one byte."""
-        bits = (*_COUNTERS_IN_CHILD.values(), *_TIMEOUTS_IN_CHILD.values())
         now = self.counted_in_child()
+        if now == before:
+            return 0
+        bits = (*_COUNTERS_IN_CHILD.values(), *_TIMEOUTS_IN_CHILD.values())
         return sum(bit for bit, then, count in zip(bits, before, now, strict=True) if count != then)
 
     def add_child(self, bits: int) -> None:
         """In the parent: count what a child has."""
+        if not bits:
+            return
         for name, bit in _COUNTERS_IN_CHILD.items():
             if bits & bit:
                 self.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import struct
 
 _PAGE = 4096
 
@@ -11,6 +12,8 @@ _PAGE = 4096
 _MARK_SIZE = 40
 _DOUBLES = _MARK_SIZE // 8
 _LEFT, _EVICTED = 32, 33
+_LAYOUT = struct.Struct("=4dBB6x")
+_BLANK = bytes(_MARK_SIZE)
 
 
 class Mark:
@@ -52,25 +55,26 @@ class Mark:
     def drained_at(self, when: float) -> None:
         self._doubles[self._number * _DOUBLES + 1] = when
 
-    @property
-    def exchanged(self) -> tuple[int, int]:
-        """Bytes that the child has received and sent, told at its end."""
+    def leave(self, left: int, received: int, sent: int) -> None:
+        """In the child, at its end: a byte for its parent, and how many it received and sent."""
         at = self._number * _DOUBLES + 2
-        return int(self._doubles[at]), int(self._doubles[at + 1])
+        self._doubles[at], self._doubles[at + 1] = received, sent
+        self._bytes[self._number * _MARK_SIZE + _LEFT] = left
 
-    @exchanged.setter
-    def exchanged(self, received_and_sent: tuple[int, int]) -> None:
-        at = self._number * _DOUBLES + 2
-        self._doubles[at], self._doubles[at + 1] = received_and_sent
+    def read(self) -> tuple[int, int, int, float, bool]:
+        """In the parent, once the child is gone: all that it has told.
 
-    @property
-    def left(self) -> int:
-        """The byte that the child leaves at its end; 0 before."""
-        return self._bytes[self._number * _MARK_SIZE + _LEFT]
+        The byte that it left (0 if it was killed), the bytes that it received and sent, since when
+        it was silent, and whether its client was evicted.
+        """
+        at = self._number * _MARK_SIZE
+        silent_since, _, received, sent, left, evicted = _LAYOUT.unpack_from(self._bytes, at)
+        return left, int(received), int(sent), silent_since, bool(evicted)
 
-    @left.setter
-    def left(self, value: int) -> None:
-        self._bytes[self._number * _MARK_SIZE + _LEFT] = value
+    def blank(self) -> None:
+        """In the parent, before there is a child."""
+        at = self._number * _MARK_SIZE
+        self._bytes[at : at + _MARK_SIZE] = _BLANK
 
     @property
     def is_evicted(self) -> bool:
@@ -97,8 +101,5 @@ class Marks:
                 Mark(page, doubles, number, self._free) for number in range(_PAGE // _MARK_SIZE)
             ]
         mark = self._free.pop()
-        mark.left = 0
-        mark.is_evicted = False
-        mark.silent_since = mark.drained_at = 0.0
-        mark.exchanged = (0, 0)
+        mark.blank()
         return mark

@@ -72,6 +72,7 @@ class ForkingMixIn(_Base):
     _hands_over = True
     _shares_unread = False
     _workers = "processes"
+    _accept_some = BaseServer._accept_one
     _child_turns: dict[int, ChildTurn] | None = None
     _crowd: Crowd | None = None
     _marks: Marks | None = None
@@ -282,7 +283,7 @@ class ForkingMixIn(_Base):
     def _child_exited(self, pid: int) -> None:
         """In the hub: a child is gone."""
         if self._serving is not None:
-            self._serving.do_soon(functools.partial(self._child_gone, pid))
+            self._serving.do_now(functools.partial(self._child_gone, pid))
 
     def _child_gone(self, pid: int) -> None:
         """In the serving greenlet: reap a child, and park its client or close it."""
@@ -293,22 +294,22 @@ class ForkingMixIn(_Base):
         if turn is None:
             return
         turn.close()
-        mark = turn.mark
-        mark.release()
-        parks = bool(mark.left & PARKS)
-        self._counters.add_child(mark.left)
-        self._counters.add_bytes(*mark.exchanged)
-        self._counters.evicted += mark.is_evicted
+        left, received, sent, silent_since, evicted = turn.mark.read()
+        turn.mark.release()
+        parks = bool(left & PARKS)
+        self._counters.add_child(left & ~PARKS)
+        self._counters.add_bytes(received, sent)
+        self._counters.evicted += evicted
         if not turn.returns:
             if self._drain is not None:
-                self._drain.note_child(mark.silent_since)
+                self._drain.note_child(silent_since)
             self._end_whole(turn.client.request, turn.client.address)
             return
         client, serving = turn.client, self._serving
         if parks and serving is None:
             client.state = PARKED
         if serving is not None:
-            serving.settle(client, turns.PARK if parks else turns.END, mark.silent_since)
+            serving.settle(client, turns.PARK if parks else turns.END, silent_since)
         if not parks:
             # The handler has finished, in the child: here it only goes.
             client.handler = None
@@ -348,19 +349,19 @@ class ForkingMixIn(_Base):
     def _leave_parent(self, client: Client) -> None:
         """Close what is the parent's business: the listener, and every other client."""
         serving = self._serving
-        self._serving = None
         if self._is_stream():
             others: list[Any] = []
             if hasattr(self, "socket") and self.socket.fileno() >= 0:
                 others.append(listening.native(self.socket))
-            others += [other.request for other in self._suspended]
-            if serving is not None:
-                others += [other.request for other in serving.ready if other.lot is None]
-            others = [other for other in others if other is not client.request]
-            children.close_descriptors(fd for fd in listening.abandon(others) if fd >= 0)
+            if serving is not None and serving.ready:
+                self._suspended.extend(each for each in serving.ready if each.lot is None)
+            if self._suspended:
+                others += [each.request for each in self._suspended if each is not client]
+            children.close_descriptors(listening.abandon(others))
             if serving is not None and serving.lot.descriptors is not None:
                 serving.lot.descriptors.close_all_but(client.request)
-        self._suspended = []
+        # Past __setattr__, which is for limits.
+        vars(self).update(_serving=None, _suspended=[])
         for sock in client.request if isinstance(client.request, tuple) else (client.request,):
             if isinstance(sock, CooperativeSocket):
                 sock.forget_hub()
@@ -394,6 +395,6 @@ class ForkingMixIn(_Base):
         before = counters.counted_in_child()
         received, sent = counters.bytes_received, counters.bytes_sent
         parks = turns.serve_turn(self, turn.client, run) is turns.PARK
-        turn.mark.exchanged = counters.bytes_received - received, counters.bytes_sent - sent
-        turn.mark.left = counters.since(before) | (PARKS if parks else 0)
+        left = counters.since(before) | (PARKS if parks else 0)
+        turn.mark.leave(left, counters.bytes_received - received, counters.bytes_sent - sent)
         return status

@@ -94,6 +94,7 @@ class ThreadingMixIn(_Base):
 
     _hands_over = True
     _workers = "threads"
+    _accept_some = BaseServer._accept_one
     _threads = Threads()
     _crowd: Crowd | None = None
     _turns_at_work: dict[int, Turn] | None = None

@@ -87,7 +87,7 @@ def native(sock: Any) -> Any:
 
 
 def abandon(sockets: list[Any]) -> Iterator[int]:
-    """Take the descriptors out of sockets, telling nobody; -1 where there is none. For children.
+    """Take the descriptors out of sockets, telling nobody; -1 where there was none. For children.
 
     Among 10,000 clients, whatever is done for each in Python is what a fork costs.
     """
