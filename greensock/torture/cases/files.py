@@ -79,12 +79,22 @@ def _good_client(bench: Bench) -> Any:
 
 def _fill(bench: Bench, limit: int) -> list[Any]:
     """Connect until the server has nothing left; those whom the kernel's queue takes too."""
-    socks = []
-    for _ in range(limit + _SURPLUS):
+    socks: list[Any] = []
+    deadline = time.monotonic() + bench.settings.big_wait
+    while len(socks) < limit + _SURPLUS:
         try:
             sock = bench.target.connect_raw(bench.settings.patience, bench.source())
+        except TimeoutError:
+            # The queue is full. A short one may be so before the server has taken all it can.
+            if _has_run_out(bench, limit) or time.monotonic() >= deadline:
+                break
+            continue
         except OSError:
             break
         bench.stack.callback(sock.close)
         socks.append(sock)
     return socks
+
+
+def _has_run_out(bench: Bench, limit: int) -> bool:
+    return bench.view is None or bench.view.holdings().descriptors >= limit
