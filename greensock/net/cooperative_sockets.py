@@ -38,8 +38,10 @@ _sendto: Callable[..., int] = c_socket.sendto
 
 # A client who always has more to read would never let its greenlet yield: gevent's recv stalls
 # everybody else for up to 517 ms. After this many reads in a row without a wait, one waits for the
-# (ready) descriptor, which takes a turn of the loop. 16 full reads are 1 MiB.
-READS_BEFORE_YIELD = 16
+# (ready) descriptor, which takes a turn of the loop. Beside a flood of lines 16 kept others waiting
+# for 12 to 15 ms on a slow machine (p99), 8 for 7 to 9, 4 for 4. The flood was served as fast, and
+# so were reads of 64 KiB.
+READS_BEFORE_YIELD = 4
 
 
 # Seconds between tries to send a datagram to a full Unix socket. The kernel calls a socket without
