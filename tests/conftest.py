@@ -17,6 +17,10 @@ from .leak_sentry import LeakSentry
 # happens to be; with one thread it starts none.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Tests start a thousand interpreters. Told not to keep bytecode, each would compile greensock anew:
+# 150 ms, and not 70.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 _sentry = LeakSentry()
 
 
