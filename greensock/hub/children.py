@@ -41,9 +41,22 @@ _fork: Callable[[], int] = monkey.get_original("os", "fork")
 _waitpid: Callable[[int, int], tuple[int, int]] = monkey.get_original("os", "waitpid")
 
 
+# Children that nobody waits for any more, and that may still run; as `subprocess` keeps those whose
+# Popen is gone.
+_left: set[int] = set()
+
+
 def fork() -> int:
-    """As os.fork, without what gevent adds to it."""
+    """As os.fork, without what gevent adds to it; reaps who was left and has ended since."""
+    if _left:
+        for pid in tuple(_left):
+            has_exited(pid)
     return _fork()
+
+
+def leave(pids: Iterable[int]) -> None:
+    """Leave these children to run on: each is reaped when a child is forked after its end."""
+    _left.update(pids)
 
 
 def close_descriptors(fds: Iterable[int]) -> None:
@@ -70,8 +83,11 @@ def has_exited(pid: int) -> bool:
         reaped, _status = _waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         # Somebody else's loop or SIGCHLD handler reaped it.
-        return True
-    return reaped == pid
+        reaped = pid
+    if reaped != pid:
+        return False
+    _left.discard(pid)
+    return True
 
 
 class ChildWatch:
@@ -163,6 +179,7 @@ def run_in_child(run: Callable[[], NoReturn]) -> NoReturn:
     """
     # A collection would write to every object there is, and so have the kernel copy every page.
     gc.freeze()
+    _left.clear()
     signal_wakeup.leave_to_parent()
     lot.leave_to_parent()
     old = get_hub_if_exists()

@@ -123,10 +123,10 @@ class ForkingMixIn(_Base):
         """Close as the server does, then wait for the children if `block_on_close`."""
         super().server_close()
         self._on_serving_greenlet(self._dismiss_silent)
-        self._on_serving_greenlet(
-            functools.partial(self.collect_children, blocking=self._blocks_on_close())
-        )
+        collect = functools.partial(self.collect_children, blocking=self._blocks_on_close())
+        self._on_serving_greenlet(collect)
         self._on_serving_greenlet(self._close_clients)
+        children.leave(self.active_children or ())
         if self._crowd is not None:
             self._crowd.close()
             self._crowd = None

@@ -24,7 +24,7 @@ from ..clients import (
     wait_until_parked,
 )
 from ..separate_process import HERE, LIBUV, NATIVE_THREADS, PATCHED, PATCHED_LIBUV, UNPATCHED
-from ..server_kinds import ANY_PORT, ClassicEcho, Echo, make_server
+from ..server_kinds import ANY_PORT, FORKING, ClassicEcho, Echo, make_server
 
 pytest_plugins = ["tests.alone"]
 
@@ -298,6 +298,26 @@ def compare_blocking_modes() -> None:
 def test_children_leave_the_listeners_mode_alone(alone, mode: str) -> None:
     """It is shared with the parent: a blocking accept there would stop the parent's hub."""
     alone(mode, compare_blocking_modes)
+
+
+def leave_a_child() -> None:
+    """As with the standard library it runs on; but its end is noticed, by the next server."""
+    server = make_server(FORKING, ClassicEcho, block_on_close=False)
+    with connect(server.server_address) as client:
+        with running(server):
+            assert ask(client, b"x\n") == b"x\n"
+            (pid,) = server.active_children
+        assert ask(client, b"y\n") == b"y\n"
+    with open(f"/proc/{pid}/stat") as stat:
+        eventually(lambda: stat.seek(0) or ") Z " in stat.read())
+    with running(make_server(FORKING, ClassicEcho)) as address:
+        assert answer_of(address, b"z\n") == b"z\n"
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+@everywhere
+def test_child_that_close_has_not_waited_for_is_reaped_by_the_next_fork(alone, mode: str) -> None:
+    alone(mode, leave_a_child)
 
 
 def wait_for_children(kind: str) -> None:
