@@ -42,14 +42,14 @@ class ForkingMixIn(_Base):
 
     - `max_children`: how many children may run at once; further clients wait, and other greenlets
       run meanwhile. None: no limit. 40.
-    - `block_on_close`: whether `server_close()` waits for the children. True.
+    - `block_on_close`: whether `server_close()` waits for the children. True. If not, they run on,
+      and are reaped when any server of the process forks again.
     - `timeout`: seconds after which `handle_request` looks for children that have ended. 300.
     - `linger`: seconds for which a child that has answered a client waits for that client's next
       request before it leaves the client to the lot and ends. 0: not at all. A client who never
       pauses keeps its child.
 
-    Instance variable: `active_children`, the pids of the children not yet waited for, or None
-    before the first.
+    Instance variable: `active_children`, pids of children not yet waited for; None before any.
 
     What a handler changes stays in its child. A child runs its handler and nothing else of its
     parent: the other greenlets do not exist there, the listener and the other clients are closed,
