@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import socket
 from _socket import MSG_DONTWAIT
@@ -32,6 +33,7 @@ _HOOKS = (
     "shutdown_request",
     "close_request",
 )
+_hooks = operator.attrgetter(*_HOOKS)
 
 
 class UDPServer(TCPServer):
@@ -126,14 +128,7 @@ class UDPServer(TCPServer):
 
     def _hooks_are_standard(self) -> bool:
         """Asked at each wake-up: a program may set a hook while the server serves."""
-        cls = type(self)
-        return (
-            cls.get_request,
-            cls.verify_request,
-            cls.finish_request,
-            cls.shutdown_request,
-            cls.close_request,
-        ) == _STANDARD and self.__dict__.keys().isdisjoint(_OWN)
+        return _hooks(type(self)) == _STANDARD and self.__dict__.keys().isdisjoint(_OWN)
 
     def _quick_beginner(self) -> Beginner | None:
         """What begins the handler of each datagram of a batch; None if only hooks do.
@@ -174,7 +169,7 @@ class UDPServer(TCPServer):
         self._close_cooperative()
 
 
-_STANDARD = tuple(getattr(UDPServer, name) for name in _HOOKS)
+_STANDARD = _hooks(UDPServer)
 _OWN = frozenset((*_HOOKS, "process_request"))
 
 
