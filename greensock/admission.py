@@ -59,13 +59,14 @@ class Door:
         server = self._server
         if not server._is_stream():
             return
-        self._overflow = server.overflow
-        self.limit = server.max_connections or self._limit_of_files()
+        limits = server._limits
+        self._overflow = limits.overflow
+        self.limit = limits.max_connections or self._limit_of_files()
         if self._overflow == "reject" and self._spare is None:
             self._spare = SpareDescriptor()
         self._count_networks()
         server._checks_newcomers = (
-            self.networks is not None or server.idle_timeout is not None or self._serving.observes
+            self.networks is not None or limits.idle_timeout is not None or self._serving.observes
         )
 
     def _limit_of_files(self) -> int:
@@ -79,8 +80,8 @@ class Door:
         return len(self._serving.lot.clients) + whole
 
     def _count_networks(self) -> None:
-        server = self._server
-        most = server.max_connections_per_ip
+        limits = self._server._limits
+        most = limits.max_connections_per_ip
         if most is None:
             self.networks = None
             return
@@ -88,7 +89,7 @@ class Door:
         from greensock.networks import Networks
 
         before = self.networks
-        self.networks = Networks(most, server.ip_prefix, server.trusted_ips)
+        self.networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
         if before is not None:
             before.move_to(self.networks)
         else:

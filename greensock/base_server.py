@@ -75,7 +75,7 @@ class BaseServer(ClientCare):
         self._pid = os.getpid()
         self._counters = Counters()
         ClientCare.__init__(self)
-        limits.check_all(self)
+        self._limits = limits.Limits(self)
 
     def server_activate(self) -> None:
         """Called by the constructor to activate the server; may be overridden."""
@@ -292,8 +292,9 @@ class BaseServer(ClientCare):
 
     def _drain_before_close(self) -> None:
         """What server_close() does first where `graceful_timeout` bounds how long it may take."""
-        if self.graceful_timeout is not None and getattr(self, "block_on_close", True):
-            self.drain(self.graceful_timeout)
+        timeout = self._limits.graceful_timeout
+        if timeout is not None and getattr(self, "block_on_close", True):
+            BaseServer.drain(self, timeout)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make an instance of RequestHandlerClass, whose constructor handles the request.
@@ -339,7 +340,7 @@ class BaseServer(ClientCare):
         clients = list(serving.lot.clients.values()) if serving is not None else self._suspended
         listed = [client for client in clients if client.state is not WHOLE]
         parked = sum(client.state is PARKED for client in listed)
-        return self._counters.snapshot(len(listed), parked, self.count_bytes)
+        return self._counters.snapshot(len(listed), parked, self.count_bytes is True)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from greensock.draining import AtWork, Drain, hang_up
 from greensock.handler_shape import HandlerShape
 from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client
 from greensock.hub.waking import Latch
+from greensock.limits import Limits
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.listening import AcceptError
@@ -36,6 +37,7 @@ class ClientCare(ClientHooks):
     #: What turns run in, of which the system may have none left.
     _workers = ""
     _counters: Counters
+    _limits: Limits
     if TYPE_CHECKING:
         get_request: Callable[[], tuple[Any, Any]]
         handle_error: Callable[[Any, Any], None]
@@ -142,7 +144,7 @@ class ClientCare(ClientHooks):
         nobody serves who could try again, only this client is lost.
         """
         serving = self._serving
-        if serving is not None and self.overflow != "reject":
+        if serving is not None and self._limits.overflow != "reject":
             serving.postpone(client)
             return
         if serving is None:
@@ -187,7 +189,7 @@ class ClientCare(ClientHooks):
 
     def _note_silence(self, client: Client) -> None:
         """Count a client who said nothing between two turns for as long as its timeout."""
-        idle, own = self.idle_timeout, client.request.timeout
+        idle, own = self._limits.idle_timeout, client.request.timeout
         kind = "handler" if idle is None or (own is not None and own < idle) else "idle"
         self._counters.add_timeout(kind)
         _log.debug("%s said nothing for its timeout (%s)", client.address, kind)
@@ -226,8 +228,8 @@ class ClientCare(ClientHooks):
             if serving.observes:
                 self._tell("closed", request, client_address)
             return False
-        if self.idle_timeout is not None:
-            request.settimeout(self.idle_timeout)
+        if self._limits.idle_timeout is not None:
+            request.settimeout(self._limits.idle_timeout)
         return True
 
     def _reject_one(self) -> AcceptError | None:
@@ -249,7 +251,8 @@ class ClientCare(ClientHooks):
     def _reject(self, request: Any, client_address: Any) -> None:
         self._counters.rejected += 1
         try:
-            self.reject_request(request, client_address)
+            if self._has_hook("reject_request"):
+                self.reject_request(request, client_address)
         except Exception:  # noqa: BLE001 - as for whatever else a program does for a client
             self.handle_error(request, client_address)
         finally:

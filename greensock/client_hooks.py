@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from greensock import limits
+from greensock.limits import is_foreign
 from greensock.unmixed import Unmixed
 
 
@@ -28,14 +28,6 @@ class ClientHooks(Unmixed):
     count_bytes = False
     #: Whether the server is being drained, for handlers to see.
     draining = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in limits.CHECKS:
-            limits.check(name, value)
-            super().__setattr__(name, value)
-            self._settings_changed()
-        else:
-            super().__setattr__(name, value)
 
     def _settings_changed(self) -> None:
         """Told that one of `limits.CHECKS` was set."""
@@ -73,11 +65,17 @@ class ClientHooks(Unmixed):
         """
 
     def _observes(self) -> bool:
-        hook = getattr(self.on_connection, "__func__", None)
-        return hook is not ClientHooks.on_connection and self._is_stream()
+        return self._has_hook("on_connection") and self._is_stream()
 
     def _says_goodbye(self) -> bool:
-        return type(self).on_drain is not ClientHooks.on_drain
+        return self._has_hook("on_drain")
+
+    def _has_hook(self, name: str) -> bool:
+        """Whether a hook that only greensock has is overridden, by a class or on this server."""
+        if is_foreign(type(self)):
+            return False
+        hook = getattr(self, name)
+        return callable(hook) and getattr(hook, "__func__", None) is not getattr(ClientHooks, name)
 
     def _is_stream(self) -> bool:
         return getattr(self, "socket_type", None) == socket.SOCK_STREAM

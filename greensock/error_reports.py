@@ -50,8 +50,8 @@ def _kind_of_timeout(server: Any, request: Any, error: TimeoutError) -> str | No
     """Which timeout it was; None if it was none of the client's."""
     if error.errno == errno.ETIMEDOUT:
         # From the kernel: TCP_USER_TIMEOUT, or keep-alive probes that nobody answered.
-        return "keepalive" if server.write_timeout is None else "write"
+        return "keepalive" if server._limits.write_timeout is None else "write"
     timeout = getattr(request, "gettimeout", lambda: None)()
     if timeout is None:
         return None
-    return "idle" if timeout == server.idle_timeout else "handler"
+    return "idle" if timeout == server._limits.idle_timeout else "handler"

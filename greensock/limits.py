@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 OVERFLOWS = ("pause", "reject", "evict")
@@ -30,6 +30,11 @@ def _positive_seconds(name: str, value: Any) -> None:
 def _seconds(name: str, value: Any) -> None:
     if value is not None and not (_is_number(value) and 0 <= value < math.inf):
         raise ValueError(f"{name} must be a number of seconds, 0 or more, or None, not {value!r}")
+
+
+def _linger(name: str, value: Any) -> None:
+    if not (_is_number(value) and 0 <= value < math.inf):
+        raise ValueError(f"{name} must be a number of seconds, 0 or more, not {value!r}")
 
 
 def _overflow(name: str, value: Any) -> None:
@@ -92,6 +97,7 @@ CHECKS: dict[str, Callable[[str, Any], None]] = {
     "write_timeout": _positive_seconds,
     "stall_timeout": _positive_seconds,
     "graceful_timeout": _seconds,
+    "linger": _linger,
     "overflow": _overflow,
     "tcp_keepalive": _keepalive,
     "ip_prefix": _prefixes,
@@ -110,8 +116,135 @@ def check(name: str, value: Any) -> None:
         checked_by(name, value)
 
 
-def check_all(server: Any) -> None:
-    """Check all the settings that `server` has, its class's included; raises as `check`."""
-    for name, checked_by in CHECKS.items():
-        if hasattr(server, name):
-            checked_by(name, getattr(server, name))
+NOWHERE: Any = object()
+
+
+class Setting:
+    """A setting as an attribute of a server class: checked, and told of, where it is assigned.
+
+    Class bodies say `max_connections = 100`; `make_settings` puts one of these there. (A
+    `__setattr__` of the server would make each `server.hits += 1` of a handler six times as dear.)
+
+    Args:
+        name: its name.
+        value: what the class body says: the value of servers that have none of their own. NOWHERE:
+            there is no such attribute, until somebody sets it.
+    """
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name = name
+        self.value = value
+
+    def __get__(self, server: Any, owner: type) -> Any:
+        value = self.value if server is None else vars(server).get(self.name, self.value)
+        if value is NOWHERE:
+            raise AttributeError(f"{owner.__name__} has no setting {self.name}", name=self.name)
+        return value
+
+    def __set__(self, server: Any, value: Any) -> None:
+        if not is_foreign(type(server)):
+            check(self.name, value)
+        vars(server)[self.name] = value
+        self._tell(server)
+
+    def __delete__(self, server: Any) -> None:
+        try:
+            del vars(server)[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+        self._tell(server)
+
+    def _tell(self, server: Any) -> None:
+        limits: Limits | None = vars(server).get("_limits")
+        # None: BaseServer.__init__ is yet to come, and looks at all of them.
+        if limits is not None:
+            limits.take(self.name, server)
+            server._settings_changed()
+
+
+def make_settings(cls: type) -> None:
+    """Have what the bodies of `cls` and its bases say of settings be noticed where it is set.
+
+    For each class once it is made, and once more for each server: somebody may have set an
+    attribute of the class meanwhile, which puts the bare value there.
+    """
+    for base in cls.__mro__[:-1]:
+        for name, value in [each for each in vars(base).items() if each[0] in CHECKS]:
+            # What has a `__get__` is a property of the program's, or a Setting already.
+            if not hasattr(type(value), "__get__"):
+                setattr(base, name, Setting(name, value))
+
+
+def is_foreign(cls: type) -> bool:
+    """Whether a class of servers was written for the standard library's socketserver.
+
+    It derives from what `patch_socketserver` has put in its place. What it calls `idle_timeout` or
+    `on_connection` is its own affair: of its settings those are taken that can be used, and none
+    of its methods for a hook that the standard library does not have.
+    """
+    return any(base.__module__ == "socketserver" for base in cls.__mro__)
+
+
+class Limits:
+    """What a server goes by: of each setting what it says, if that can be used."""
+
+    __slots__ = tuple(CHECKS)
+
+    max_connections: int | None
+    max_connections_per_ip: int | None
+    max_greenlets: int | None
+    max_threads: int | None
+    max_children: int | None
+    idle_timeout: float | None
+    write_timeout: float | None
+    stall_timeout: float | None
+    graceful_timeout: float | None
+    linger: float
+    overflow: str
+    tcp_keepalive: tuple[int, int, int] | None
+    ip_prefix: tuple[int, int]
+    trusted_ips: Sequence[str]
+
+    def __init__(self, server: Any) -> None:
+        """Take over all the settings of `server`, its class's included.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        make_settings(type(server))
+        self.take_over(server)
+
+    def take_over(self, server: Any) -> None:
+        """Look at all of them again; raises as `check`."""
+        for name in CHECKS:
+            self.take(name, server)
+
+    def take(self, name: str, server: Any) -> None:
+        """Take over one that was checked where it was set, unless by a program of another mind."""
+        value = getattr(server, name, _OF_OTHER_SERVERS.get(name))
+        if not is_foreign(type(server)):
+            check(name, value)
+        elif not _is_usable(name, value):
+            value = _usable_default(name, type(server))
+        setattr(self, name, value)
+
+
+# What the settings of a mixin that a server does not have are for it, if not None.
+_OF_OTHER_SERVERS: dict[str, Any] = {"linger": 0.0}
+
+
+def _is_usable(name: str, value: Any) -> bool:
+    try:
+        check(name, value)
+    except ValueError:
+        return False
+    return True
+
+
+def _usable_default(name: str, cls: type) -> Any:
+    """What the nearest base says of a setting that can be used: at last greensock's own class."""
+    said = [getattr(base, name) for base in cls.__mro__ if name in vars(base)]
+    usable = [value for value in said if _is_usable(name, value)]
+    return usable[0] if usable else _OF_OTHER_SERVERS.get(name)

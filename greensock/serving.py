@@ -276,7 +276,8 @@ class Serving:
             return
         server = self.server
         self.door.read_settings()
-        if server.idle_timeout is not None or server.overflow == "evict" or self.observes:
+        limits = server._limits
+        if limits.idle_timeout is not None or limits.overflow == "evict" or self.observes:
             self.time_clients()
         elif type(self.lot) is TimedLot:
             self.lot.begin(None, tcp_options.seconds_without_data)
@@ -290,7 +291,7 @@ class Serving:
         self.sleeper.ring_after_events()
 
     def _watch_for_stalls(self) -> None:
-        seconds = self.server.stall_timeout
+        seconds = self.server._limits.stall_timeout
         if seconds != self._stall_timeout:
             if self._stall_watch is not None:
                 self._stall_watch.close()
@@ -302,7 +303,7 @@ class Serving:
     def time_clients(self) -> TimedLot:
         """Have the lot keep its clients in the order of their parking."""
         lot: Any = self.lot
-        idle_timeout = self.server.idle_timeout
+        idle_timeout = self.server._limits.idle_timeout
         if type(lot) is not TimedLot or lot.idle_timeout != idle_timeout:
             lot.__class__ = TimedLot
             lot.begin(idle_timeout, tcp_options.seconds_without_data)

@@ -148,8 +148,8 @@ class TCPServer(BaseServer):
         tcp_options.set_on_listener(
             listener,
             nodelay=self.tcp_nodelay,
-            keepalive=self.tcp_keepalive,
-            write_timeout=self.write_timeout,
+            keepalive=self._limits.tcp_keepalive,
+            write_timeout=self._limits.write_timeout,
         )
 
     def _stop_listening(self) -> None:
@@ -210,7 +210,7 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down and close one request; may be overridden."""
-        if self.count_bytes:
+        if self.count_bytes is True:
             self._counters.add_bytes(*(traffic.volume_of(request) or (0, 0)))
         # Says the end to the client even while another process holds the socket as well. An error
         # means that the client has gone: there is nobody to tell. (`suppress` costs six calls.)

@@ -65,7 +65,7 @@ class TlsServing:
         A thread or a child has nothing else to do, and waits; what serves others does not.
         """
         server = self._server
-        limits = (server.write_timeout, server.handshake_timeout, _FAREWELL)
+        limits = (server._limits.write_timeout, server.handshake_timeout, _FAREWELL)
         patience = next(limit for limit in limits if limit is not None)
         serving = server._serving
         if os.getpid() != server._pid:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from greensock.limits import CHECKS, NOWHERE, Setting, make_settings
+
 
 class Unmixed:
     """Base of the servers and the mixins: refuses to be derived from beside `socketserver`'s own.
@@ -18,8 +20,12 @@ class Unmixed:
         TypeError: (when a class is made) one of its bases is the standard library's.
     """
 
+    # For all servers: what is set in vain for a mixin that one does not have is looked at as well.
+    vars().update({name: Setting(name, NOWHERE) for name in CHECKS})
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        make_settings(cls)
         for base in cls.__mro__:
             if base.__module__ == "socketserver" and not issubclass(base, Unmixed):
                 raise TypeError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -178,14 +179,14 @@ class ForkingMixIn(_Base):
         return not self.active_children
 
     def _has_room(self) -> bool:
-        return self.max_children is None or len(self.active_children or ()) < self.max_children
+        return len(self.active_children or ()) < (self._limits.max_children or sys.maxsize)
 
     def _note_waiting(self, waiting: bool) -> None:
         if self._crowd is not None:
             self._crowd.set_waiting(waiting or self.draining)
         if self._vacancies is None:
             return
-        if waiting and self._serving is not None and self.overflow == "evict":
+        if waiting and self._serving is not None and self._limits.overflow == "evict":
             make_room(self._kept_children(), self._vacancies, len(self._serving.ready))
             self._makes_room = True
         elif self._makes_room:
@@ -231,7 +232,7 @@ class ForkingMixIn(_Base):
 
     def _new_turn(self, client: Client, is_first: bool) -> ChildTurn:
         """All that a child shares with its parent, which is made before the fork."""
-        if self._crowd is None and self.max_children is not None:
+        if self._crowd is None and self._limits.max_children is not None:
             self._crowd = Crowd()
         if self._marks is None:
             self._marks = Marks()
@@ -360,8 +361,7 @@ class ForkingMixIn(_Base):
             children.close_descriptors(listening.abandon(others))
             if serving is not None and serving.lot.descriptors is not None:
                 serving.lot.descriptors.close_all_but(client.request)
-        # Past __setattr__, which is for limits.
-        vars(self).update(_serving=None, _suspended=[])
+        self._serving, self._suspended = None, []
         for sock in client.request if isinstance(client.request, tuple) else (client.request,):
             if isinstance(sock, CooperativeSocket):
                 sock.forget_hub()
@@ -378,7 +378,7 @@ class ForkingMixIn(_Base):
             if turn.keeps is not None:
                 outcome = server._tls.run_turns(client, turn.keeps)
             elif server._shape().request_wise and client.handler is not None:
-                linger = self.linger * (turns.FIRST_LINGER if turn.is_first else 1)
+                linger = self._limits.linger * (turns.FIRST_LINGER if turn.is_first else 1)
                 outcome = turns.GO_ON
                 # What this child has read cannot go back to its parent, whoever waits there.
                 while outcome is turns.GO_ON:

@@ -76,7 +76,7 @@ class GreenletMixIn(_Base):
         if pool is None:
             return
         if self._blocks_on_close() and not pool.is_worker():
-            pool.join(None if self.graceful_timeout is None else 0)
+            pool.join(None if self._limits.graceful_timeout is None else 0)
             self._on_serving_greenlet(self._close_clients)
         if pool.is_here():
             pool.close()
@@ -115,7 +115,7 @@ class GreenletMixIn(_Base):
                 run = self._run_datagram
             if self._observes():
                 run = functools.partial(self._run_observed_turn, run)
-            pool = self._pool = WorkerPool(run, lambda: self.max_greenlets)
+            pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets)
         return pool
 
     def _ready_queue(self, serving: Serving) -> tuple[deque[Any], Callable[[], None]]:
@@ -233,7 +233,7 @@ class GreenletMixIn(_Base):
     def _leave_hub(self, hub_ends: bool) -> None:
         pool = self._pool
         if pool is not None and hub_ends:
-            if not self._blocks_on_close() or not pool.join(self.graceful_timeout):
+            if not self._blocks_on_close() or not pool.join(self._limits.graceful_timeout):
                 pool.kill()
             pool.join()
             pool.close()

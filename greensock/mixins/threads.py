@@ -115,7 +115,7 @@ class ThreadingMixIn(_Base):
                 self,
                 turn.client,
                 functools.partial(
-                    self._lingering_turn, linger=self.linger, crowd=self._crowd, turn=turn
+                    self._lingering_turn, linger=self._limits.linger, crowd=self._crowd, turn=turn
                 ),
             )
 
@@ -138,7 +138,7 @@ class ThreadingMixIn(_Base):
         """Close as the server does, then wait for the threads if `block_on_close`."""
         super().server_close()
         if self.block_on_close:
-            self._threads.join(None if self.graceful_timeout is None else 0)
+            self._threads.join(None if self._limits.graceful_timeout is None else 0)
             self._on_serving_greenlet(self._close_clients)
             if self._crowd is not None:
                 self._crowd.close()
@@ -195,7 +195,8 @@ class ThreadingMixIn(_Base):
         return any(turn.runs_in is not me for turn in list((self._turns_at_work or {}).values()))
 
     def _has_room(self) -> bool:
-        return self.max_threads is None or len(self._turns_at_work or ()) < self.max_threads
+        most = self._limits.max_threads
+        return most is None or len(self._turns_at_work or ()) < most
 
     def _note_waiting(self, waiting: bool) -> None:
         if self._crowd is not None:
@@ -239,7 +240,8 @@ class ThreadingMixIn(_Base):
         if self.block_on_close:
             self._threads.append(thread)
         try:
-            if self._crowd is None and self.max_threads is not None and not self._runs_on_hub():
+            most = self._limits.max_threads
+            if self._crowd is None and most is not None and not self._runs_on_hub():
                 # Before the first thread: made once somebody waits, it would be unknown to those
                 # that they wait for.
                 self._crowd = Crowd()
