@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Self
 
@@ -69,6 +70,7 @@ class BaseServer(ClientCare):
         """Set up the server; may be extended, not overridden."""
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
+        self._serving: Serving | None = None
         self.__is_shut_down = Latch(is_set=True)
         self.__shutdown_request = False
         self.__serving_greenlet: Any = None
@@ -76,6 +78,23 @@ class BaseServer(ClientCare):
         self._counters = Counters()
         ClientCare.__init__(self)
         self._limits = limits.Limits(self)
+
+    @property
+    def __shutdown_request(self) -> Any:
+        """Whether serving is to end.
+
+        The standard library's private flag: programs set it (as `_BaseServer__shutdown_request`)
+        in a handler, where its `shutdown()` could only deadlock. So setting it ends the loop.
+        """
+        return vars(self)["_BaseServer__shutdown_request"]
+
+    @__shutdown_request.setter
+    def __shutdown_request(self, stops: Any) -> None:
+        vars(self)["_BaseServer__shutdown_request"] = stops
+        serving = self._serving
+        if stops and serving is not None:
+            serving.stopping = True
+            serving.sleeper.ring_soon()
 
     def server_activate(self) -> None:
         """Called by the constructor to activate the server; may be overridden."""
@@ -140,10 +159,6 @@ class BaseServer(ClientCare):
 
     def _ask_to_stop(self) -> None:
         self.__shutdown_request = True
-        serving = self._serving
-        if serving is not None:
-            serving.stopping = True
-            serving.sleeper.ring_soon()
 
     def drain(self, timeout: float = 30.0) -> Drained | None:
         """Stop serving without losing anybody; return what became of the clients.
@@ -222,14 +237,36 @@ class BaseServer(ClientCare):
         self._handle_request_noblock()
 
     def _handle_request_noblock(self) -> None:
-        """Process the request that is there now; none if get_request raises OSError."""
-        self._accept_one()
+        """Process the request that is there now; none if get_request raises OSError.
 
-    def _accept_one(self) -> AcceptError | None:
+        As private as in the standard library, and overridden as there.
+        """
+        self._accept_error = self._accept_one()
+
+    def _accept_through_override(self) -> AcceptError | None:
+        """As `_accept_one`, through the program's own `_handle_request_noblock`."""
+        self._accept_error = None
+        self._handle_request_noblock()
+        return self._accept_error
+
+    def _next_request(self) -> tuple[Any, Any] | AcceptError:
+        """Call get_request, where a request is there or was there a moment ago."""
+        serving = self._serving
+        if serving is not None:
+            serving.accepting = True
         try:
-            request, client_address = self.get_request()
+            return self.get_request()
         except OSError as error:
             return listening.classify(error)
+        finally:
+            if serving is not None:
+                serving.accepting = False
+
+    def _accept_one(self) -> AcceptError | None:
+        got = self._next_request()
+        if isinstance(got, AcceptError):
+            return got
+        request, client_address = got
         self._counters.accepted += 1
         accepted = type(request)
         if accepted is not self._accepted_class and (
@@ -253,6 +290,15 @@ class BaseServer(ClientCare):
 
     #: What the serving loop calls: `_accept_one`, or more of them at once where that is cheaper.
     _accept_some = _accept_one
+    _accept_error: AcceptError | None = None
+
+    def _acceptor(self) -> tuple[Callable[[], AcceptError | None], int]:
+        """What accepts for the serving loop, and how many times in a row it may be called."""
+        hook = getattr(self._handle_request_noblock, "__func__", None)
+        if hook is BaseServer._handle_request_noblock:
+            return self._accept_some, self._accept_batch()
+        # The program has put something around each accept.
+        return self._accept_through_override, 1
 
     def _accept_batch(self) -> int:
         return 1

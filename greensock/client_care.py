@@ -36,10 +36,11 @@ class ClientCare(ClientHooks):
     RequestHandlerClass: Any
     #: What turns run in, of which the system may have none left.
     _workers = ""
+    _serving: Serving | None
     _counters: Counters
     _limits: Limits
     if TYPE_CHECKING:
-        get_request: Callable[[], tuple[Any, Any]]
+        _next_request: Callable[[], tuple[Any, Any] | AcceptError]
         handle_error: Callable[[Any, Any], None]
         shutdown_request: Callable[[Any], None]
 
@@ -52,7 +53,6 @@ class ClientCare(ClientHooks):
     _shares_unread = True
 
     def __init__(self) -> None:
-        self._serving: Serving | None = None
         self._handler_shape = HandlerShape(self.RequestHandlerClass)
         #: What serves over TLS; None: clients are served as they come.
         self._tls: TlsServing | None = None
@@ -234,12 +234,11 @@ class ClientCare(ClientHooks):
 
     def _reject_one(self) -> AcceptError | None:
         """Accept a client for whom there is no room, and turn it away."""
-        try:
-            request, client_address = self.get_request()
-        except OSError as error:
-            return listening.classify(error)
+        got = self._next_request()
+        if isinstance(got, AcceptError):
+            return got
         self._counters.accepted += 1
-        self._turn_away(request, client_address)
+        self._turn_away(*got)
         return None
 
     def _turn_away(self, request: Any, client_address: Any) -> None:

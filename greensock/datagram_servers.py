@@ -57,6 +57,7 @@ class UDPServer(TCPServer):
         """
         sock = self.socket
         if self._serving is None:
+            self._await_request()
             data, client_address = sock.recvfrom(self.max_packet_size)
         else:
             # Several a wake-up: the one after the last must not block, whatever the socket says.

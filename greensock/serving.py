@@ -63,9 +63,9 @@ class Serving:
         self._poll_interval = poll_interval
         self._listener: Any = None
         self._listener_fd = -1
-        self._acceptable = False
-        # Whether clients were left without room.
-        self._were_waiting = False
+        #: `accepting`: whether get_request is being called for this run, and must not wait.
+        self._acceptable = self.accepting = False
+        self._were_waiting = False  # clients were left without room
         #: Whether shutdown() was called.
         self.stopping = False
         self._files = Shortage(
@@ -80,8 +80,7 @@ class Serving:
         self._again = self._new_timer(0)
 
     def _new_timer(self, *times: float) -> Any:
-        timer = self.sleeper.loop.timer(*times)
-        self._timers.append(timer)
+        self._timers.append(timer := self.sleeper.loop.timer(*times))
         return timer
 
     def client_silent(self, client: Client) -> None:
@@ -221,8 +220,9 @@ class Serving:
                     self.release("full")
             self._listen()
             return
-        for _ in range(min(server._accept_batch(), room)):
-            error = server._accept_some()
+        accept, most = server._acceptor()
+        for _ in range(min(most, room)):
+            error = accept()
             if self.stopping or self._listener is None or error is AcceptError.NOTHING_WAITS:
                 break
             if error is None and not self._files.pause:

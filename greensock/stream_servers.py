@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greensock import tls_renewals
 from greensock.base_server import BaseServer
+from greensock.hub.waiting import wait_readable
 from greensock.net import listening, tcp_options, traffic
 
 if TYPE_CHECKING:
@@ -195,7 +196,24 @@ class TCPServer(BaseServer):
         Raises:
             OSError: as the socket's accept().
         """
+        self._await_request()
         return listening.accept_request(self.socket, self._accepted_class)
+
+    def _await_request(self) -> None:
+        """Wait for a request where a loop of the program's own calls `get_request()`.
+
+        The serving loop calls it only once there is one, and would rather hear that there is none
+        after all.
+
+        Raises:
+            TimeoutError: the socket has a timeout, and it is over.
+        """
+        serving = self._serving
+        if serving is not None and serving.accepting:
+            return
+        timeout = self.socket.gettimeout()
+        if timeout != 0.0 and not wait_readable(self.fileno(), timeout):
+            raise TimeoutError("timed out")
 
     def _accept_batch(self) -> int:
         if self.socket is not self._known_listener:
