@@ -295,7 +295,7 @@ class BaseServer(ClientCare):
     def _acceptor(self) -> tuple[Callable[[], AcceptError | None], int]:
         """What accepts for the serving loop, and how many times in a row it may be called."""
         hook = getattr(self._handle_request_noblock, "__func__", None)
-        if hook is BaseServer._handle_request_noblock:
+        if getattr(hook, "__module__", "").startswith("greensock."):
             return self._accept_some, self._accept_batch()
         # The program has put something around each accept.
         return self._accept_through_override, 1

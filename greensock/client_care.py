@@ -329,7 +329,7 @@ class ClientCare(ClientHooks):
         """Have requests accepted in the class that suits where turns run."""
         sock = self._known_listener = getattr(self, "socket", None)
         self._tls = None
-        if getattr(self, "ssl_context", None) is not None or listening.is_ssl_socket(sock):
+        if self._own_context() is not None or listening.is_ssl_socket(sock):
             self._tls = tls_renewals.new_serving(self)
         shape = self._handler_shape = self._new_shape()
         if self._tls is None:

@@ -77,5 +77,12 @@ class ClientHooks(Unmixed):
         hook = getattr(self, name)
         return callable(hook) and getattr(hook, "__func__", None) is not getattr(ClientHooks, name)
 
+    def _own_context(self) -> Any:
+        """The context with which the server is to serve TLS; None: it is not.
+
+        A program that knows nothing of greensock does itself what it has its context for.
+        """
+        return None if is_foreign(type(self)) else getattr(self, "ssl_context", None)
+
     def _is_stream(self) -> bool:
         return getattr(self, "socket_type", None) == socket.SOCK_STREAM

@@ -245,6 +245,8 @@ def _is_usable(name: str, value: Any) -> bool:
 
 def _usable_default(name: str, cls: type) -> Any:
     """What the nearest base says of a setting that can be used: at last greensock's own class."""
-    said = [getattr(base, name) for base in cls.__mro__ if name in vars(base)]
-    usable = [value for value in said if _is_usable(name, value)]
-    return usable[0] if usable else _OF_OTHER_SERVERS.get(name)
+    for base in cls.__mro__:
+        value = getattr(base, name, NOWHERE) if name in vars(base) else NOWHERE
+        if value is not NOWHERE and _is_usable(name, value):
+            return value
+    return _OF_OTHER_SERVERS.get(name)

@@ -102,7 +102,7 @@ class TlsServing:
 
 
 def _check(server: Any) -> None:
-    context, limit = server.ssl_context, server.handshake_timeout
+    context, limit = server._own_context(), server.handshake_timeout
     if not server._is_stream():
         raise TypeError("ssl_context is for servers of streams: there is no TLS for datagrams")
     if context is not None and not tls_contexts.is_context(context):
@@ -115,9 +115,10 @@ def _check(server: Any) -> None:
 
 def context_of(server: Any) -> Any:
     """The context for a client whose handshake begins now; None if the server has none."""
-    if server.ssl_context is None and listening.is_ssl_socket(server.socket):
+    context = server._own_context()
+    if context is None and listening.is_ssl_socket(server.socket):
         return server.socket.context
-    return server.ssl_context
+    return context
 
 
 def renew(server: Any, number: int, certfile: Any, keyfile: Any, password: Any) -> None:

@@ -97,6 +97,11 @@ def borrowed_hub() -> Iterator[bool]:
             hub.destroy(destroy_loop=True)
 
 
+def end_hub_here() -> None:
+    """End the hub of this native thread, in which no greenlet lives any more."""
+    get_hub().destroy(destroy_loop=True)
+
+
 def print_no_interrupts() -> None:
     """Have no hub of this process print a KeyboardInterrupt that it hands to the main greenlet.
 

@@ -19,7 +19,7 @@ from gevent import get_hub, getcurrent, sleep
 from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
-from greensock.hub.waiting import leave_for
+from greensock.hub.waiting import READ, leave_for, new_watcher
 from greensock.hub.waking import Latch
 
 # A burst of handlers that block leaves as many idle workers behind; each keeps about 6 KiB of
@@ -96,10 +96,31 @@ class WorkerPool:
 
         Returns whether it came to that, rather than `timeout` seconds over.
         """
+        return self._next_end().wait(timeout)
+
+    def join_unless_readable(self, fd: int, timeout: float | None) -> None:
+        """As `join`, from a greenlet of this thread, but no longer than until `fd` is readable.
+
+        -1: no descriptor.
+        """
+        latch = self._next_end()
+        if fd < 0:
+            latch.wait(timeout)
+            return
+        watcher = new_watcher(fd, READ)
+        try:
+            watcher.start(latch.set)
+            latch.wait(timeout)
+        finally:
+            watcher.stop()
+            watcher.close()
+
+    def _next_end(self) -> Latch:
+        """What is set once no job is queued or running."""
         latch = Latch()
         self._joiners.append(latch)
         self._release_joiners()
-        return latch.wait(timeout)
+        return latch
 
     def kill(self) -> None:
         """Raise GreenletExit in every busy worker, soon, and drop what is queued."""

@@ -13,6 +13,8 @@ from greensock import turns, whereabouts
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork, hang_up
 from greensock.handlers import quick_runner
+from greensock.hub import lifetime
+from greensock.hub.lifetime import threads_are_greenlets
 from greensock.hub.lot import PARKED, Client
 from greensock.hub.workers import WorkerPool
 from greensock.serving import Serving
@@ -41,6 +43,10 @@ class GreenletMixIn(_Base):
     Greenlets are used again, but only where nobody can tell: context variables, locals and whatever
     else a handler leaves behind never reach another client's.
 
+    Outside of `serve_forever`, in a process that gevent has not patched, `handle_request()` gives
+    the greenlets their time: it returns once all have ended, the next request is there, or its
+    `timeout` is over.
+
     Errors: `sys.exit()` in a handler ends that handler, as in a thread; KeyboardInterrupt reaches
     the main greenlet.
     """
@@ -50,6 +56,8 @@ class GreenletMixIn(_Base):
 
     _hands_over = True
     _pool: WorkerPool | None = None
+    #: Whether a native thread has its hub for `_pool` only, and leaves it behind at its end.
+    _hub_is_for_greenlets = False
     _turns_at_work: dict[int, Turn] | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -68,6 +76,27 @@ class GreenletMixIn(_Base):
             turns.serve_whole(self, request, client_address)
         else:
             turn.outcome = turns.serve_turn(self, turn.client, self._turn)
+
+    def _handle_request_noblock(self) -> None:
+        super()._handle_request_noblock()
+        if self._serving is None and not threads_are_greenlets():
+            self._give_greenlets_time()
+
+    def _give_greenlets_time(self) -> None:
+        """Turn the hub for the handlers that were begun outside of serve_forever.
+
+        Nobody else does: with the caller's thread its greenlets would end, and while it blocks in
+        something of its own, they would stand still.
+        """
+        pool = self._pool
+        if pool is None or not pool.is_here() or pool.is_worker():
+            return
+        fileno: Callable[[], int] | None = getattr(self, "fileno", None)
+        pool.join_unless_readable(-1 if fileno is None else fileno(), self.timeout)
+        if not pool.busy and self._hub_is_for_greenlets:
+            pool.close()
+            self._pool = None
+            lifetime.end_hub_here()
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the handlers if `block_on_close`."""
@@ -115,6 +144,7 @@ class GreenletMixIn(_Base):
                 run = self._run_datagram
             if self._observes():
                 run = functools.partial(self._run_observed_turn, run)
+            self._hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
             pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets)
         return pool
 

@@ -1,0 +1,234 @@
+"""What programs call their own attributes, and the private names of socketserver that they use.
+
+A program written for socketserver knows nothing of greensock's settings and hooks: an attribute of
+such a name means what it meant to the program. It is served as if it had none.
+"""
+
+import contextlib
+import gc
+import threading
+from typing import Any
+
+import pytest
+
+import greensock
+from greensock import limits
+from greensock.testing import running
+
+from .clients import ask, connect, eventually, receive_all
+from .patched_programs import ANY_PORT, MIXINS, patched, upper
+from .separate_process import PATCHED, UNPATCHED
+from .server_kinds import Echo, make_server, patched_or_not, server_class, under_every_mixin
+
+pytest_plugins = ["tests.alone"]
+
+#: The public names of socketserver's servers, of all Pythons.
+STANDARD = set(
+    """
+    active_children address_family allow_reuse_address allow_reuse_port block_on_close close_request
+    collect_children daemon_threads fileno finish_request get_request handle_error handle_request
+    handle_timeout max_children process_request process_request_thread request_queue_size
+    serve_forever server_activate server_bind server_close service_actions shutdown shutdown_request
+    socket_type timeout verify_request
+    """.split()  # noqa: SIM905
+)
+#: All others that greensock's servers have, but what runs a turn in place of a thread's method.
+NEW_NAMES = sorted(
+    name
+    for name in {name for mixin in MIXINS for name in dir(server_class(mixin))}
+    if not name.startswith("_") and name not in {*STANDARD, "process_request_greenlet"}
+)
+#: Values that a program may have for them.
+ODD_VALUES: tuple[Any, ...] = ("30s", -1, {"of": "the program"}, [], True, lambda *args: 1 // 0)
+
+
+def test_the_list_of_names_is_not_empty() -> None:
+    assert {"idle_timeout", "on_connection", "drain", "stats", "ssl_context"} < set(NEW_NAMES)
+
+
+def keeps_its_attributes(mixin: str) -> None:
+    """Set on the class, before the constructor, and on the instance while it serves."""
+    module = patched(mixin)
+    for value in ODD_VALUES:
+        for name in NEW_NAMES:
+
+            class Server(module.ThreadingMixIn, module.TCPServer):  # type: ignore[misc]
+                def __init__(self, *args: Any, name: str = name, value: Any = value) -> None:
+                    setattr(self, name, value)
+                    super().__init__(*args)
+
+            server = Server(ANY_PORT, upper(module))
+            with running(server) as address, connect(address) as client:
+                assert ask(client, b"a\n") == b"A\n", (name, value)
+                setattr(server, name, value)
+                assert ask(client, b"b\n") == b"B\n", (name, value)
+                assert getattr(server, name) is value
+            setattr(Server, name, value)
+            with running(Server(ANY_PORT, upper(module))) as address:
+                assert _answer(address) == b"A\n", (name, value)
+
+
+def _answer(address: Any) -> bytes:
+    with connect(address) as client:
+        return ask(client, b"a\n")
+
+
+keeps_its_attributes.stuck_after = 120.0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mixin", MIXINS)
+def test_program_keeps_its_attributes(alone_with_nothing_imported, mixin: str) -> None:
+    alone_with_nothing_imported(UNPATCHED, keeps_its_attributes, mixin)
+
+
+def takes_settings_that_can_be_used(mixin: str) -> None:
+    module = patched(mixin)
+
+    class Server(module.ThreadingMixIn, module.TCPServer):  # type: ignore[misc]
+        max_connections_per_ip = 1
+        overflow = "drop it"
+
+    with running(Server(ANY_PORT, upper(module))) as address, connect(address) as first:
+        assert ask(first, b"a\n") == b"A\n"
+        with connect(address) as second, contextlib.suppress(ConnectionError):
+            assert receive_all(second) == b""
+
+
+@pytest.mark.parametrize("mixin", MIXINS)
+def test_setting_that_can_be_used_holds(alone_with_nothing_imported, mixin: str) -> None:
+    alone_with_nothing_imported(UNPATCHED, takes_settings_that_can_be_used, mixin)
+
+
+def puts_tls_on_itself(mixin: str) -> None:
+    """`ssl_context` is where the program keeps its own context."""
+    module = patched(mixin)
+    # `ssl` must not be there before the process is patched.
+    from tests.tls.certificates import TlsClient, server_context
+
+    class Server(module.ThreadingMixIn, module.TCPServer):  # type: ignore[misc]
+        ssl_context = server_context()
+
+        def finish_request(self, request: Any, client_address: Any) -> None:
+            with self.ssl_context.wrap_socket(request, server_side=True) as wrapped:
+                super().finish_request(wrapped, client_address)
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass
+
+    with running(Server(ANY_PORT, upper(module))) as address, TlsClient(address) as client:
+        assert client.ask(b"a\n") == b"A\n"
+
+
+@pytest.mark.parametrize("mode", [UNPATCHED, PATCHED])
+def test_context_of_the_programs_own(alone_with_nothing_imported, mode: str) -> None:
+    alone_with_nothing_imported(mode, puts_tls_on_itself, "threading")
+
+
+def test_value_set_on_the_class_later_is_looked_at() -> None:
+    kind: Any = type("Server", (greensock.ThreadingTCPServer,), {})
+    kind.max_threads = 3
+    with kind(ANY_PORT, Echo) as server:
+        assert (kind.max_threads, server.max_threads) == (3, 3)
+        with pytest.raises(ValueError, match="max_threads must be"):
+            server.max_threads = 0
+        server.max_threads = 5
+        assert (kind.max_threads, server.max_threads) == (3, 5)
+        del server.max_threads
+        assert server.max_threads == 3
+        kind.max_threads = 0
+        with pytest.raises(ValueError, match="max_threads must be"):
+            kind(ANY_PORT, Echo)
+    gc.collect()
+
+
+def test_setting_computed_by_a_property() -> None:
+    class Server(greensock.GreenletTCPServer):
+        @property
+        def max_connections(self) -> int:  # type: ignore[override]
+            return 7
+
+    with Server(ANY_PORT, Echo) as server:
+        assert server.max_connections == 7
+
+
+@under_every_mixin
+def test_attribute_that_is_no_setting_costs_nothing(mixin: str) -> None:
+    with make_server(mixin, Echo) as server:
+        assert type(server).__setattr__ is object.__setattr__
+        assert not hasattr(type(server), "__getattr__")
+
+
+def test_every_setting_is_bounded() -> None:
+    """What has no check would be taken as it is."""
+    assert set(limits.Limits.__slots__) == set(limits.CHECKS)
+
+
+# The standard library's private names.
+
+
+class Stopping(greensock.StreamRequestHandler):
+    def handle(self) -> None:
+        self.rfile.readline()
+        self.server._BaseServer__shutdown_request = True
+        self.wfile.write(b"stopping\n")
+
+
+def stop_by_the_flag(mixin: str) -> None:
+    if mixin == "forking":
+        return
+    server = make_server(mixin, Stopping)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    with connect(server.server_address) as client:
+        assert ask(client, b"stop\n") == b"stopping\n"
+    serving.join()
+    assert not server._BaseServer__shutdown_request
+    server.server_close()
+
+
+@patched_or_not
+@under_every_mixin
+def test_flag_set_by_a_handler_ends_the_loop(alone, mode: str, mixin: str) -> None:
+    alone(mode, stop_by_the_flag, mixin)
+
+
+@under_every_mixin
+def test_flag_set_by_another_thread_ends_the_loop(mixin: str) -> None:
+    server = make_server(mixin, Echo)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    with connect(server.server_address) as client:
+        assert ask(client, b"x\n") == b"x\n"
+        server._BaseServer__shutdown_request = True
+        serving.join()
+    server.server_close()
+
+
+def test_flag_set_before_serving_ends_it_at_once() -> None:
+    with make_server("none", Echo) as server:
+        server._BaseServer__shutdown_request = True
+        server.serve_forever()
+
+
+def accept_through_override(mixin: str) -> None:
+    """Something of the program's around each accept, as around socketserver's private method."""
+    accepted = []
+
+    def around(self: Any) -> None:
+        accepted.append("before")
+        super(kind, self)._handle_request_noblock()
+        accepted.append("after")
+
+    server = make_server(mixin, Echo, _handle_request_noblock=around)
+    kind: Any = type(server)
+    with running(server) as address:
+        for _ in range(3):
+            with connect(address) as client:
+                assert ask(client, b"x\n") == b"x\n"
+        eventually(lambda: accepted == ["before", "after"] * 3)
+
+
+@patched_or_not
+@under_every_mixin
+def test_override_of_the_private_accept_is_called(alone, mode: str, mixin: str) -> None:
+    alone(mode, accept_through_override, mixin)
