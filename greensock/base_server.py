@@ -14,11 +14,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Self
 
-from greensock import draining, error_reports, limits
+from greensock import draining, endings, error_reports, limits
 from greensock.client_care import ClientCare
 from greensock.draining import Drain, Drained
 from greensock.handlers import being_opened, construct
-from greensock.hub import lifetime
+from greensock.hub import interrupts, lifetime
 from greensock.hub.lot import PARKED, WHOLE
 from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
@@ -112,9 +112,14 @@ class BaseServer(ClientCare):
         # First: a signal handler may call shutdown() before there is a loop to stop.
         self.__serving_greenlet = lifetime.current_greenlet()
         self.__is_shut_down.clear()
-        with lifetime.borrowed_hub() as ends_with_us:
+        with lifetime.borrowed_hub() as ends_with_us, interrupts.heard():
             try:
                 self._serve(poll_interval)
+            except BaseException as error:
+                if interrupts.is_interrupt(error):
+                    # This may be a greenlet of the main thread, and not its main one.
+                    interrupts.pass_on(error)
+                raise
             finally:
                 self.__shutdown_request = False
                 self.__is_shut_down.set()
@@ -187,8 +192,7 @@ class BaseServer(ClientCare):
         drain = self._start_drain(timeout)
         if lifetime.current_greenlet() is self.__serving_greenlet or self._is_worker():
             return None
-        drain.done.wait()
-        return drain.report
+        return drain.await_report()
 
     def _start_drain(self, timeout: float) -> Drain:
         drain = self._drain
@@ -275,17 +279,22 @@ class BaseServer(ClientCare):
             request = listening.adopt(request, self._accepted_class)
         if self._checks_newcomers and not self._let_in(request, client_address):
             return None
-        if not self.verify_request(request, client_address):
+        try:
+            is_wanted = self.verify_request(request, client_address)
+        except BaseException:
+            # As in socketserver it leaves serve_forever; the client must not be left with nobody.
+            self.shutdown_request(request)
+            raise
+        if not is_wanted:
             self.shutdown_request(request)
             return None
         try:
             self.process_request(request, client_address)
-        except Exception:  # noqa: BLE001 - handle_error is told, as documented
-            self.handle_error(request, client_address)
-            self.shutdown_request(request)
-        except BaseException:
-            self.shutdown_request(request)
-            raise
+        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+            try:
+                endings.tell(self, request, client_address, error)
+            finally:
+                self.shutdown_request(request)
         return None
 
     #: What the serving loop calls: `_accept_one`, or more of them at once where that is cheaper.

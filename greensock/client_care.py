@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from greensock import tls_renewals, turns, whereabouts, whole_requests
+from greensock import endings, tls_renewals, turns, whereabouts, whole_requests
 from greensock.client_hooks import ClientHooks
 from greensock.draining import AtWork, Drain, hang_up
 from greensock.handler_shape import HandlerShape
@@ -153,7 +154,7 @@ class ClientCare(ClientHooks):
             self._reject(client.request, client.address)
         was_whole = client.state is WHOLE
         client.state = ENDING
-        turns.serve_turn(self, client)
+        turns.serve_turn_of_many(self, client)
         if was_whole:
             client.state = WHOLE
         if serving is not None:
@@ -215,8 +216,8 @@ class ClientCare(ClientHooks):
         """Tell an overridden `on_connection`."""
         try:
             self.on_connection(state, request, client_address)
-        except Exception:  # noqa: BLE001 - handle_error is told, as documented
-            self.handle_error(request, client_address)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            endings.tell_beside(self, request, client_address, error)
 
     def _let_in(self, request: Any, client_address: Any) -> bool:
         """Look at a newcomer; False if it was turned away."""
@@ -245,15 +246,15 @@ class ClientCare(ClientHooks):
         try:
             self._reject(request, client_address)
         finally:
-            self.shutdown_request(request)
+            endings.close_beside(self, request, client_address)
 
     def _reject(self, request: Any, client_address: Any) -> None:
         self._counters.rejected += 1
         try:
             if self._has_hook("reject_request"):
                 self.reject_request(request, client_address)
-        except Exception:  # noqa: BLE001 - as for whatever else a program does for a client
-            self.handle_error(request, client_address)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            endings.tell_beside(self, request, client_address, error)
         finally:
             listening.discard_unread(request)
 
@@ -350,14 +351,19 @@ class ClientCare(ClientHooks):
         else:
             self._serving.take_back()
             clients = list(self._serving.lot.clients.values())
-        for client in clients:
-            if client.state is PARKED:
-                self._close_client(client)
-            elif client.state is WHOLE:
-                self.shutdown_request(client.request)
-                self._end_whole(client.request, client.address)
-            elif self._serving is None:
-                self._suspended.append(client)
+        # Each, whatever comes up at one of them; what is for the caller is raised at the end.
+        with contextlib.ExitStack() as stack:
+            for client in reversed(clients):
+                stack.callback(self._close_left, client)
+
+    def _close_left(self, client: Client) -> None:
+        if client.state is PARKED:
+            self._close_client(client)
+        elif client.state is WHOLE:
+            endings.close_beside(self, client.request, client.address)
+            self._end_whole(client.request, client.address)
+        elif self._serving is None:
+            self._suspended.append(client)
 
     def _close_unparked(self, client: Client, silent_since: float) -> None:
         """Close a client whose turn is over and who would be parked if the server were open.
@@ -379,7 +385,7 @@ class ClientCare(ClientHooks):
         elif self._observes():
             self._tell("closed", client.request, client.address)
         client.state = ENDING
-        turns.serve_turn(self, client)
+        turns.serve_turn_of_many(self, client)
 
     def _on_serving_greenlet(self, errand: Callable[[], Any]) -> None:
         """Have `errand` called where the lot may be touched, and wait until it was."""

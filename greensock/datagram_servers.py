@@ -9,6 +9,7 @@ from _socket import MSG_DONTWAIT
 from collections.abc import Callable
 from typing import Any
 
+from greensock import endings
 from greensock.handlers import quick_runner
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
@@ -120,8 +121,8 @@ class UDPServer(TCPServer):
             request = (data, reply_socket)
             try:
                 begin(request, client_address, self)
-            except Exception:  # noqa: BLE001 - handle_error is told, as documented
-                self.handle_error(request, client_address)
+            except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+                endings.tell(self, request, client_address, error)
             # More attributes: the handler may have set a hook, which has its say from now on.
             if serving.stopping or len(attributes) != known:  # type: ignore[union-attr]
                 break

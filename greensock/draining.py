@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple
 
-from greensock import turns
+from greensock import endings, turns, whereabouts
 from greensock.hub.lot import PARKED, Client
+from greensock.hub.waiting import look_at_the_clock
 from greensock.hub.waking import Latch
+from greensock.hub.workers import WorkerPool
 from greensock.net import listening
 from greensock.net.listening import AcceptError
 
@@ -19,6 +22,10 @@ _log = logging.getLogger("greensock.serve")
 
 # Parked clients closed in a row before whoever is busy has a turn: about 2 ms.
 _AT_ONCE = 100
+
+# Clients who may be told goodbye at the same time. Arbitrary: who does not read takes 0.2 s, and
+# is one in thousands.
+_GOODBYES = 16
 
 #: Seconds for which a client out of the kernel's queue may take to say what it came for. It may
 #: have connected a microsecond ago.
@@ -34,8 +41,12 @@ _GOODBYE = 0.2
 # Seconds between two looks whether a drain is still to wait for those who answer datagrams.
 _LOOK_INTERVAL = 0.1
 
-# Seconds that what was cut has to unwind: its `finally`, its `finish()`.
-_UNWINDING = 1.0
+# Seconds after the deadline for what was cut to be gone, so that the loop ends when all are. It is
+# short, because the deadline is meant: who unwinds for longer does so without the server.
+_UNWINDING = 0.02
+
+# Seconds after the deadline when a caller in another thread goes its way, whatever a handler keeps.
+_PATIENCE = 0.06
 
 
 class Cut(NamedTuple):
@@ -81,8 +92,8 @@ def say_goodbye(server: Any, client: Client) -> None:
     try:
         client.request.settimeout(_GOODBYE)
         server.on_drain(client.handler)
-    except Exception:  # noqa: BLE001 - handle_error is told, as documented
-        server.handle_error(client.request, client.address)
+    except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+        endings.tell_beside(server, client.request, client.address, error)
 
 
 class Drain:
@@ -107,44 +118,64 @@ class Drain:
         self._heard_out: set[Client] = set()
         self._queue_is_open = True
         self._ended = False
+        #: Parked clients who are still to be closed.
+        self._left: deque[Client] = deque()
+        #: What they are closed in: hooks may block, and the serving greenlet may be in one.
+        self._pool: WorkerPool | None = None
         #: Set at the end, when there is a report.
         self.done = Latch()
         self.report: Drained | None = None
 
     def start(self) -> bool:
-        """Begin; from anywhere. The serving greenlet does the rest. False if it has ended."""
+        """Begin; from anywhere. False if the run of serve_forever has ended."""
         serving = self._serving
         # In the hub: without a mixin, the serving greenlet is in a handler, maybe for ever.
-        serving.sleeper.call_in_hub(self._arm)
-        return bool(serving.do_soon(self._begin))
+        serving.sleeper.call_in_hub(self._begin)
+        return bool(serving.do_soon(lambda: None))
 
     def hurry(self) -> None:
         """Cut what is left now; from anywhere."""
         self._serving.sleeper.call_in_hub(self._cut_rest)
 
-    def _arm(self) -> None:
-        self._serving.call_after(self._timeout, self._cut_rest)
+    def await_report(self) -> Drained:
+        """Wait until it is over, but not for a handler that lets nobody end it."""
+        self.done.wait(max(0.0, self.begun + self._timeout + _PATIENCE - monotonic()))
+        report = self.report
+        if report is None:
+            # The hub itself is kept.
+            cut = [Cut(each.client_address, each.where) for each in self._server._at_work()]
+            found = whereabouts.find(self._serving.sleeper.running_frame())
+            if found.handler is not None and not any(each.where == found.line for each in cut):
+                cut.append(Cut(found.handler.client_address, found.line))
+            report = self._new_report(tuple(cut))
+        return report
 
     def _begin(self) -> None:
-        """In the serving greenlet."""
+        """In the hub."""
         server, serving = self._server, self._serving
         server._is_closed = True
         self._total = server._open_now()
         server._hurry_lingering(self.begun)
         serving.watch_leaving(self._client_gone)
-        self._close_parked(list(serving.lot.clients.values()))
+        look_at_the_clock()
+        serving.call_after(max(0.0, self.begun + self._timeout - monotonic()), self._cut_rest)
+        self._left.extend(serving.lot.clients.values())
+        self._pool = WorkerPool(self._close_parked, lambda: None)
+        for _ in range(_GOODBYES):
+            self._pool.submit(self._left)
 
-    def _close_parked(self, clients: list[Client]) -> None:
-        for client in clients[:_AT_ONCE]:
+    def _close_parked(self, clients: deque[Client]) -> bool:
+        """In a greenlet of its own; say whether to go on, once whoever is busy has had a turn."""
+        for _ in range(min(_AT_ONCE, len(clients))):
+            if not clients or self._ended:
+                break
+            client = clients.popleft()
             if client.state is PARKED and self._serving.lot.holds(client):
                 self._close_one(client)
-        rest = clients[_AT_ONCE:]
-        if rest:
-            # Who is busy has a turn first.
-            serving = self._serving
-            serving.call_after(0, lambda: serving.do_soon(lambda: self._close_parked(rest)))
-        else:
-            self._take_queue()
+        if clients and not self._ended:
+            return True
+        self._serving.do_soon(self._take_queue)
+        return False
 
     def _close_one(self, client: Client) -> None:
         """Close a parked client."""
@@ -161,7 +192,8 @@ class Drain:
             self._serving.lot.make_ready(client)
             return
         self._parked += 1
-        say_goodbye(server, client)
+        if monotonic() < self.begun + self._timeout:
+            say_goodbye(server, client)
         server._close_client(client)
 
     def close_busy(self, client: Client) -> None:
@@ -250,6 +282,10 @@ class Drain:
                 hang_up(client.request)
         if server._farewells is not None:
             server._farewells.close()
+        serving.sleeper.cut()
+        if self._pool is not None:
+            self._pool.kill()
+            self._pool.submit(self._left)
         self._cut = tuple(cut)
         if cut:
             _log.warning("cut after %.1f s: %s", monotonic() - self.begun, _listed(cut))
@@ -265,8 +301,7 @@ class Drain:
         if self._ended:
             return
         self._ended = True
-        gone = self._total - self._parked - len(self._cut)
-        self.report = Drained(max(gone, 0), self._parked, self._cut, monotonic() - self.begun)
+        self.report = self._new_report(self._cut)
         _log.info(
             "drained in %.2f s: %d finished, %d parked ones closed, %d cut",
             self.report.seconds,
@@ -276,9 +311,17 @@ class Drain:
         )
         self._server._ask_to_stop()
 
+    def _new_report(self, cut: tuple[Cut, ...]) -> Drained:
+        gone = max(self._total - self._parked - len(cut), 0)
+        return Drained(gone, self._parked, cut, monotonic() - self.begun)
+
     def serving_ended(self) -> None:
         """The run of serve_forever is over, by the drain or before it was done."""
         self._finish()
+        if self._pool is not None:
+            self._pool.kill()
+            self._pool.join(_UNWINDING)
+            self._pool.close()
         self.done.set()
 
 
@@ -295,8 +338,11 @@ def drain_unserved(server: Any, timeout: float) -> Drained:
     total = server._open_now()
     parked = sum(client.state is PARKED for client in server._suspended)
     server._hurry_lingering(begun)
+    for client in server._suspended:
+        if client.state is PARKED and monotonic() < begun + timeout:
+            say_goodbye(server, client)
     server._close_clients()
-    server._join_workers(timeout)
+    server._join_workers(max(0.0, begun + timeout - monotonic()))
     at_work = list(server._at_work())
     cut = tuple(Cut(each.client_address, each.where) for each in at_work)
     for each in at_work:

@@ -17,7 +17,7 @@ from typing import Any
 from greensock import stalls
 from greensock.admission import Door
 from greensock.hub.lot import PARKED, WHOLE, Client, Lot
-from greensock.hub.sleeper import Sleeper
+from greensock.hub.sleeper import CutOff, Sleeper
 from greensock.hub.stall_watch import StallWatch
 from greensock.hub.timed_lot import TimedLot
 from greensock.hub.waiting import READ, new_watcher
@@ -109,6 +109,7 @@ class Serving:
         server = self.server
         with contextlib.ExitStack() as stack:
             stack.callback(self._close)
+            stack.enter_context(contextlib.suppress(CutOff))  # the end of a drain
             listener = getattr(server, "socket", None)
             if hasattr(listener, "accept") and server._is_stream():
                 stack.enter_context(non_blocking(listener))

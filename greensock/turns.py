@@ -6,22 +6,19 @@ tells how it ended, and whoever runs turns parks, goes on with or forgets the cl
 
 from __future__ import annotations
 
-import functools
 from _socket import MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET
 from collections.abc import Callable
 from enum import Enum, auto
 from time import monotonic
 from typing import Any, Protocol
 
-from greenlet import GreenletExit
-
+from greensock import endings
 from greensock.handlers import being_opened, reads_through_request
 from greensock.hub.crowd import Crowd
 from greensock.hub.lot import ENDING, Client
 from greensock.net.cooperative_sockets import READS_BEFORE_YIELD
 from greensock.net.request_sockets import recv
 from greensock.streams import FIRST_READ_SIZE
-from greensock.wrapped_handle import loser
 
 
 class Outcome(Enum):
@@ -276,54 +273,12 @@ def serve_turn(
     """
     try:
         outcome = run(server, client)
-    except BaseException as error:
-        _end_after(server, client, error)
-        if not isinstance(error, Exception):
-            raise
+    except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+        endings.end_after(server, client, error)
         return END
     if outcome is END:
-        end(server, client)
+        endings.end(server, client)
     return outcome
-
-
-def end(server: Any, client: Client) -> None:
-    """End a client: `finish()` of its handler, `handle_error` for what that raises, and close."""
-    handler, client.handler = client.handler, None
-    try:
-        if handler is not None:
-            handler.finish()
-    except Exception:  # noqa: BLE001 - handle_error is told, as documented
-        server.handle_error(client.request, client.address)
-    finally:
-        server._release(client)
-        server.shutdown_request(client.request)
-
-
-def _end_after(server: Any, client: Client, error: BaseException) -> None:
-    """In the `except` clause of what a turn raised: end the client, as a constructor would."""
-    lose = loser(client.handler)
-    if lose is not None and isinstance(error, OSError):
-        # Met by the server between two requests, where the handler's own handle() would have.
-        serve_turn(server, client, functools.partial(_lose, lose, error))
-        return
-    handler, client.handler = client.handler, None
-    try:
-        try:
-            if handler is not None:
-                handler.finish()
-        finally:
-            if isinstance(error, Exception):
-                server.handle_error(client.request, client.address)
-    finally:
-        server._release(client)
-        server.shutdown_request(client.request)
-
-
-def _lose(
-    lose: Callable[[Any, BaseException], None], error: OSError, server: Any, client: Client
-) -> Outcome:
-    lose(client.handler, error)
-    return END
 
 
 def only_open(server: Any, client: Client) -> Outcome:
@@ -334,41 +289,19 @@ def only_open(server: Any, client: Client) -> Outcome:
 def serve_turn_of_many(
     server: Any, client: Client, run: Callable[[Any, Client], Outcome] = run_turn
 ) -> Outcome:
-    """Run a turn on the hub beside others: what would end a thread ends this client only."""
+    """Run a turn beside others: what would end a thread ends this client only.
+
+    Raises:
+        BaseException: in the main greenlet, what is for the program's owner.
+    """
     try:
         outcome = run(server, client)
-    except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
-        end_one_of_many(server, client, error)
+    except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+        endings.end_one_of_many(server, client, error)
         return END
     if outcome is END:
-        end(server, client)
+        endings.end_one_of_many(server, client)
     return outcome
-
-
-def end_one_of_many(server: Any, client: Client, error: BaseException) -> None:
-    """In the `except` clause of what a turn beside others raised: end the client.
-
-    Raises:
-        BaseException: `error` itself, if it is more than a handler's own end.
-    """
-    _end_after(server, client, error)
-    # A thread would end quietly of these; raised on, they would end the hub's main greenlet.
-    if not isinstance(error, (Exception, SystemExit, GreenletExit)):
-        raise error
-
-
-def serve_whole(server: Any, request: Any, client_address: Any) -> None:
-    """Handle a request whose client is not in the lot, from its handler's making to its close.
-
-    Raises:
-        BaseException: what the handler raised that is no Exception; the request is closed.
-    """
-    try:
-        server.finish_request(request, client_address)
-    except Exception:  # noqa: BLE001 - handle_error is told, as documented
-        server.handle_error(request, client_address)
-    finally:
-        server.shutdown_request(request)
 
 
 def wants_turn(client: Client) -> bool:

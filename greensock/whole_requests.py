@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from greensock import turns
+from greensock import endings, turns
 from greensock.hub.lot import ENDING, Client
 from greensock.request_ends import IsWhole
 from greensock.streams import FIRST_READ_SIZE
@@ -28,8 +28,8 @@ def has_spoken(server: Any, client: Client, shape: Any) -> bool:
     request = client.request
     try:
         request.unread = request.receive_now(FIRST_READ_SIZE) or b""
-    except OSError:
-        return _lose(server, client)
+    except OSError as error:
+        return _lose(server, client, error)
     return bool(request.unread)
 
 
@@ -53,13 +53,13 @@ def _judge_of(server: Any, client: Client) -> IsWhole | None:
 def _receives(server: Any, client: Client, is_whole: IsWhole) -> bool:
     try:
         return bool(client.request.receive_whole(is_whole))
-    except OSError:
-        return _lose(server, client)
+    except OSError as error:
+        return _lose(server, client, error)
 
 
-def _lose(server: Any, client: Client) -> bool:
+def _lose(server: Any, client: Client, error: OSError) -> bool:
     """In an `except` clause: the connection is broken."""
-    server.handle_error(client.request, client.address)
+    endings.tell_beside(server, client.request, client.address, error)
     client.state = ENDING
     return True
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub, getcurrent, monkey
 from gevent._hub_local import get_hub_if_exists
+from greenlet import GreenletExit
 
 from greensock.hub.waiting import leave_for
 from greensock.hub.waking import Waker
+
+
+class CutOff(GreenletExit):
+    """Ends whatever keeps a greenlet from its sleep."""
 
 
 class Sleeper:
@@ -24,7 +30,9 @@ class Sleeper:
     def __init__(self) -> None:
         self._hub = get_hub()
         self._greenlet = getcurrent()
+        self._thread = monkey.get_original("_thread", "get_ident")()
         self._asleep = False
+        self._closed = False
         self._rung = False
         self._ring_scheduled = False
         self._hub_errands: deque[Callable[[], Any]] = deque()
@@ -72,8 +80,23 @@ class Sleeper:
         self.ring()
 
     def frame(self) -> Any:
-        """The innermost frame of the sleeping greenlet, which may be in a handler."""
-        return self._greenlet.gr_frame
+        """The innermost frame of the greenlet, which may be in a handler.
+
+        From another thread, where it does not sleep: of what runs in its thread.
+        """
+        return self._greenlet.gr_frame or self.running_frame()
+
+    def running_frame(self) -> Any:
+        """The innermost frame of what runs in the greenlet's thread, for another thread to see."""
+        return None if self.in_this_thread() else sys._current_frames().get(self._thread)
+
+    def cut(self) -> None:
+        """Raise CutOff where the greenlet waits for anything else than this, soon; in the hub."""
+        self._hub.loop.run_callback(self._cut_now)
+
+    def _cut_now(self) -> None:
+        if not (self._asleep or self._closed):
+            self._greenlet.throw(CutOff)
 
     def sleep(self) -> None:
         """Block until rung, or not at all if that has happened since the last sleep."""
@@ -87,6 +110,7 @@ class Sleeper:
         self._rung = False
 
     def close(self) -> None:
+        self._closed = True
         self._waker.close()
 
     @property

@@ -99,6 +99,8 @@ class Latch:
         timer = None
         try:
             if timeout is not None:
+                # Or it counts from when the loop last turned, long ago where nobody waited since.
+                hub.loop.update_now()
                 timer = hub.loop.timer(max(timeout, 0.001))
                 timer.start(waiter.switch, None)
             with self._lock:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from greensock import turns
+from greensock import endings, turns
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork
 from greensock.handler_shape import ends_plainly
@@ -212,7 +212,7 @@ class ForkingMixIn(_Base):
             serving.lot.park(client)
         elif client.state is ENDING and ends_plainly(client.handler):
             serving.lot.discard(client)
-            turns.serve_turn(self, client, self._turn)
+            turns.serve_turn_of_many(self, client, self._turn)
         else:
             self._fork(client, is_first)
 
@@ -279,7 +279,7 @@ class ForkingMixIn(_Base):
             turn.watch = ChildWatch(pid, self._child_exited)
             serving.worker_started()
         if not turn.returns:
-            self.close_request(client.request)
+            endings.let_go(self, client)
 
     def _child_exited(self, pid: int) -> None:
         """In the hub: a child is gone."""
@@ -315,7 +315,7 @@ class ForkingMixIn(_Base):
             # The handler has finished, in the child: here it only goes.
             client.handler = None
             client.request.disown_files()
-            self.close_request(client.request)
+            endings.let_go(self, client)
 
     def _resume(self, serving: Serving) -> None:
         serving.lot.descriptors = ClientDescriptors()

@@ -7,9 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from greenlet import GreenletExit
-
-from greensock import turns, whereabouts
+from greensock import endings, turns, whereabouts
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork, hang_up
 from greensock.handlers import quick_runner
@@ -73,7 +71,7 @@ class GreenletMixIn(_Base):
         """
         turn = self._turns_at_work.get(id(request)) if self._turns_at_work else None
         if turn is None:
-            turns.serve_whole(self, request, client_address)
+            endings.serve_whole(self, request, client_address)
         else:
             turn.outcome = turns.serve_turn(self, turn.client, self._turn)
 
@@ -162,9 +160,9 @@ class GreenletMixIn(_Base):
             # keeps a greenlet: no context manager, no argument tuple.
             request, client_address = job
             try:
-                turns.serve_whole(self, request, client_address)
-            except (SystemExit, GreenletExit):
-                pass  # what would end a thread ends this greenlet's job only
+                endings.serve_whole(self, request, client_address)
+            except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+                endings.contain(error)
             finally:
                 self._end_whole(request, client_address)
             return False
@@ -173,13 +171,13 @@ class GreenletMixIn(_Base):
         try:
             outcome = self._turn(self, job)
         except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
-            turns.end_one_of_many(self, job, error)
+            endings.end_one_of_many(self, job, error)
             return False
         if outcome is PARK and self._serving is not None and not self._is_closed:
             self._serving.lot.park(job)
             return False
         if outcome is END:
-            turns.end(self, job)
+            endings.end_one_of_many(self, job)
             return False
         return self._goes_on(job, outcome)
 
@@ -204,10 +202,8 @@ class GreenletMixIn(_Base):
         request, client_address, run = job
         try:
             run(request, client_address, self)
-        except (SystemExit, GreenletExit):
-            pass
-        except Exception:  # noqa: BLE001 - handle_error is told, as documented
-            self.handle_error(request, client_address)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            endings.tell_beside(self, request, client_address, error)
         return False
 
     def _run_observed_turn(
@@ -240,10 +236,8 @@ class GreenletMixIn(_Base):
     def _call_overridden(self, request: Any, client_address: Any) -> None:
         try:
             self.process_request_greenlet(request, client_address)
-        except (SystemExit, GreenletExit):
-            pass
-        except Exception:  # noqa: BLE001 - the program's hook failed; its server goes on
-            self.handle_error(request, client_address)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            endings.tell_beside(self, request, client_address, error)
 
     def _goes_on(self, client: Client, outcome: turns.Outcome) -> bool:
         """Park the client if that is the outcome; say whether it wants another turn at once."""

@@ -10,7 +10,7 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from greensock import turns, whereabouts
+from greensock import endings, turns, whereabouts
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork, hang_up
 from greensock.handler_shape import ends_plainly
@@ -107,7 +107,7 @@ class ThreadingMixIn(_Base):
         """
         turn = self._turns_at_work.get(id(request)) if self._turns_at_work else None
         if turn is None or turn.client.state is WHOLE:
-            turns.serve_whole(self, request, client_address)
+            endings.serve_whole(self, request, client_address)
         elif self._runs_on_hub():
             turn.outcome = turns.serve_turn(self, turn.client, self._turn)
         else:
@@ -225,7 +225,7 @@ class ThreadingMixIn(_Base):
                 return
             if client.state is ENDING and ends_plainly(client.handler):
                 serving.lot.discard(client)
-                turns.serve_turn(self, client, self._turn)
+                turns.serve_turn_of_many(self, client, self._turn)
                 return
         self._start_thread(client)
 

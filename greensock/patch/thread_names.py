@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from greensock import turns
+from greensock import endings
 from greensock.hub.workers import WorkerPool
 from greensock.mixins.child_turns import ChildTurn
 from greensock.mixins.forks import ForkingMixIn
@@ -111,7 +111,7 @@ class ChildrenForThreads(_ThreadNames, ForkingMixIn):
         """As in a server without a mixin but in a child; errors are handled here."""
         turn, self._turn_here = self._turn_here, None
         if turn is None:
-            turns.serve_whole(self, request, client_address)
+            endings.serve_whole(self, request, client_address)
         else:
             self._status = ForkingMixIn._run_child_turn(self, turn)
 

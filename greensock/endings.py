@@ -1,0 +1,192 @@
+"""The end of a client, and what becomes of whatever the program raises on the way there.
+
+A client ends in many places: after a turn, after its timeout, to make room, in a drain, with the
+server; in the serving greenlet, in a greenlet of its own, a thread or a child. All go through here.
+What is raised for one client has three ways to go, and never more than one of them:
+
+- an Exception is told to `handle_error`, once, and the server goes on;
+- what a signal's handler raised goes to the main greenlet: it is not this client's;
+- anything else (SystemExit, GreenletExit, KeyboardInterrupt) is raised on: out of `serve_forever`
+  without a mixin, out of a thread or child, as in socketserver. Where one client among many is
+  ended, `contain` stands for the end of the thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from typing import Any
+
+from greenlet import GreenletExit
+
+from greensock.hub import interrupts
+from greensock.hub.lot import Client
+from greensock.wrapped_handle import loser
+
+# The constructors that call finish() whatever handle() has raised: greensock's, the standard one.
+_CONSTRUCTOR = "BaseRequestHandler.__init__"
+
+
+def tell(server: Any, request: Any, client_address: Any, error: BaseException) -> None:
+    """In the `except` clause of what the program raised for one client: tell whom it concerns.
+
+    Raises:
+        BaseException: `error`, if it is no Exception; what `handle_error` raises; in the main
+            greenlet, what a signal's handler has raised.
+    """
+    interrupt = _interrupt_in(error)
+    if interrupt is not error:
+        if not isinstance(error, Exception):
+            raise error
+        server.handle_error(request, client_address)
+    if interrupt is not None:
+        interrupts.pass_on(interrupt)
+
+
+def _interrupt_in(error: BaseException) -> BaseException | None:
+    """What a signal's handler has raised, in `error` or in the finish() that followed it."""
+    if interrupts.is_interrupt(error):
+        return error
+    before = error.__context__
+    if before is None or before.__traceback__ is None:
+        return None
+    reached = before.__traceback__.tb_frame.f_code.co_qualname
+    return before if reached == _CONSTRUCTOR and interrupts.is_interrupt(before) else None
+
+
+def contain(error: BaseException) -> None:
+    """In an `except` clause: end no more than the client for whom `error` was raised.
+
+    As the end of its thread would. Of what is no error nothing is said; what is for the program's
+    owner goes to the main greenlet, and is raised here if that is the caller.
+
+    Raises:
+        BaseException: `error`, in the main greenlet.
+    """
+    if isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error):
+        interrupts.pass_on(error)
+    elif not isinstance(error, SystemExit | GreenletExit):
+        arguments = threading.ExceptHookArgs((type(error), error, error.__traceback__, None))
+        try:
+            threading.excepthook(arguments)
+        except Exception:  # noqa: BLE001 - a hook of the program's too
+            traceback.print_exc()
+
+
+def tell_beside(server: Any, request: Any, client_address: Any, error: BaseException) -> None:
+    """As `tell`, for a hook that is called beside the turns: nothing but its owner's is raised."""
+    try:
+        tell(server, request, client_address, error)
+    except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
+        contain(raised)
+
+
+def close(server: Any, request: Any, client_address: Any) -> None:
+    """Close a request, through the program's hook; raises as `tell`."""
+    try:
+        server.shutdown_request(request)
+    except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+        tell(server, request, client_address, error)
+
+
+def close_beside(server: Any, request: Any, client_address: Any) -> None:
+    """Close a request that nothing runs for; nothing but its owner's is raised."""
+    try:
+        close(server, request, client_address)
+    except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+        contain(error)
+
+
+def let_go(server: Any, client: Client) -> None:
+    """In a parent: close what it has of a request that a child has served, or will."""
+    try:
+        server.close_request(client.request)
+    except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+        tell_beside(server, client.request, client.address, error)
+
+
+def serve_whole(server: Any, request: Any, client_address: Any) -> None:
+    """Handle a request whose client is not in the lot, from its handler's making to its close.
+
+    Raises:
+        BaseException: what the handler raised that is no Exception; the request is closed.
+    """
+    try:
+        server.finish_request(request, client_address)
+    except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+        tell(server, request, client_address, error)
+    finally:
+        close(server, request, client_address)
+
+
+def end(server: Any, client: Client) -> None:
+    """End a client: `finish()` of its handler, and close; raises as `tell`."""
+    handler, client.handler = client.handler, None
+    try:
+        if handler is not None:
+            handler.finish()
+    except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+        tell(server, client.request, client.address, error)
+    finally:
+        server._release(client)
+        close(server, client.request, client.address)
+
+
+def end_after(server: Any, client: Client, error: BaseException) -> None:
+    """In the `except` clause of what a turn raised: end the client, as a constructor would.
+
+    What `finish()` raises then takes the place of `error`, which is its context; but an error does
+    not take that of an interrupt.
+
+    Raises:
+        BaseException: as `tell`.
+    """
+    handler, client.handler = client.handler, None
+    lose = loser(handler)
+    if lose is not None and isinstance(error, OSError) and not interrupts.is_interrupt(error):
+        # Met by the server between two requests, where the handler's own handle() would have.
+        client.handler = handler
+        try:
+            lose(handler, error)
+        except BaseException as raised:  # noqa: BLE001 - raised again if it is no error
+            end_after(server, client, raised)
+        else:
+            end(server, client)
+        return
+    request, address = client.request, client.address
+    last: BaseException | None = None
+    try:
+        try:
+            if handler is not None:
+                handler.finish()
+        except BaseException as raised:  # noqa: BLE001 - raised again below
+            if isinstance(raised, Exception) and not interrupts.is_interrupt(raised):
+                server.handle_error(request, address)
+                if not (isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error)):
+                    return
+            else:
+                last = raised
+        if last is None or isinstance(error, Exception):
+            tell(server, request, address, error)
+        if last is not None:
+            tell(server, request, address, last)
+    finally:
+        # Its traceback refers to this frame.
+        last = None
+        server._release(client)
+        close(server, request, address)
+
+
+def end_one_of_many(server: Any, client: Client, error: BaseException | None = None) -> None:
+    """End a client among others; after an error, in its `except` clause.
+
+    Raises:
+        BaseException: in the main greenlet, what is for the program's owner.
+    """
+    try:
+        if error is None:
+            end(server, client)
+        else:
+            end_after(server, client, error)
+    except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
+        contain(raised)
