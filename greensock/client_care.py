@@ -258,11 +258,15 @@ class ClientCare(ClientHooks):
         finally:
             listening.discard_unread(request)
 
+    def _left_over(self) -> list[Client]:
+        """The clients of an earlier run: some may have ended since, in their own thread, say."""
+        return [client for client in self._suspended if not client.request._closed]
+
     def _open_now(self) -> int:
         """How many clients are open."""
         serving = self._serving
         if serving is None:
-            in_lot = sum(client.state is not WHOLE for client in self._suspended)
+            in_lot = sum(client.state is not WHOLE for client in self._left_over())
         else:
             in_lot = len(serving.lot.clients)
         return in_lot + self._counters.whole

@@ -336,9 +336,9 @@ def drain_unserved(server: Any, timeout: float) -> Drained:
     """Drain a server for which serve_forever does not run: its handlers may do so still."""
     begun = monotonic()
     total = server._open_now()
-    parked = sum(client.state is PARKED for client in server._suspended)
+    parked = sum(client.state is PARKED for client in server._left_over())
     server._hurry_lingering(begun)
-    for client in server._suspended:
+    for client in server._left_over():
         if client.state is PARKED and monotonic() < begun + timeout:
             say_goodbye(server, client)
     server._close_clients()

@@ -66,6 +66,18 @@ def _load_lazy_settings() -> None:
 _load_lazy_settings()
 
 
+# Hubs that are not to be destroyed, see `spare_hub`.
+_spared: set[Any] = set()
+
+
+def spare_hub() -> None:
+    """Have the hub that this thread borrows not be destroyed: a greenlet lets nobody end it.
+
+    On libuv that would take for ever. It ends with its thread, and leaves two descriptors behind.
+    """
+    _spared.add(get_hub())
+
+
 @contextlib.contextmanager
 def borrowed_hub() -> Iterator[bool]:
     """Hold this thread's hub; at the end destroy it if it was made here and is not the main one's.
@@ -93,7 +105,9 @@ def borrowed_hub() -> Iterator[bool]:
         if alarm is not None:
             alarm.stop()
             alarm.close()
-        if made_here and not main:
+        if hub in _spared:
+            _spared.discard(hub)
+        elif made_here and not main:
             hub.destroy(destroy_loop=True)
 
 

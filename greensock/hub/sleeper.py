@@ -15,7 +15,7 @@ from greensock.hub.waiting import leave_for
 from greensock.hub.waking import Waker
 
 
-class CutOff(GreenletExit):
+class CutOff(GreenletExit):  # type: ignore[misc]
     """Ends whatever keeps a greenlet from its sleep."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ from greensock.hub.workers import WorkerPool
 from greensock.serving import Serving
 from greensock.turns import END, PARK, Turn
 from greensock.unmixed import Unmixed
+
+_log = logging.getLogger("greensock.serve")
+
+# Seconds that handlers which a drain has cut have for their `finally` where their hub ends.
+_UNWINDING = 0.5
 
 if TYPE_CHECKING:
     from greensock.datagram_servers import Beginner
@@ -257,9 +263,14 @@ class GreenletMixIn(_Base):
     def _leave_hub(self, hub_ends: bool) -> None:
         pool = self._pool
         if pool is not None and hub_ends:
-            if not self._blocks_on_close() or not pool.join(self._limits.graceful_timeout):
+            # A drain has cut what is still there.
+            if not self.draining and not (
+                self._blocks_on_close() and pool.join(self._limits.graceful_timeout)
+            ):
                 pool.kill()
-            pool.join()
+            if not pool.join(_UNWINDING if self.draining else None):
+                _log.warning("a handler lets nobody end it, and is left behind")
+                lifetime.spare_hub()
             pool.close()
             self._pool = None
         super()._leave_hub(hub_ends)
