@@ -111,19 +111,28 @@ class BaseServer(ClientCare):
         """
         # First: a signal handler may call shutdown() before there is a loop to stop.
         self.__serving_greenlet = lifetime.current_greenlet()
-        self.__is_shut_down.clear()
-        with lifetime.borrowed_hub() as ends_with_us, interrupts.heard():
-            try:
-                self._serve(poll_interval)
-            except BaseException as error:
-                if interrupts.is_interrupt(error):
-                    # This may be a greenlet of the main thread, and not its main one.
-                    interrupts.pass_on(error)
-                raise
-            finally:
-                self.__shutdown_request = False
-                self.__is_shut_down.set()
-                self._leave_hub(ends_with_us)
+        ended = self.__is_shut_down = Latch()
+        try:
+            with lifetime.borrowed_hub() as ends_with_us, interrupts.heard():
+                try:
+                    self._serve(poll_interval)
+                except BaseException as error:
+                    if interrupts.is_interrupt(error):
+                        # This may be a greenlet of the main thread, and not its main one.
+                        interrupts.pass_on(error)
+                    raise
+                finally:
+                    self._leave_hub(ends_with_us)
+        finally:
+            # Last of all: who waits for it finds nothing of the hub in this thread, and what the
+            # program does behind this call done, as a rule: the thread goes on with the
+            # interpreter's lock, for which the other one has yet to wait.
+            self._note_end(ended)
+
+    def _note_end(self, ended: Latch) -> None:
+        if not ended.is_set():
+            self.__shutdown_request = False
+            ended.set()
 
     def _serve(self, poll_interval: float) -> None:
         if self.__shutdown_request:
@@ -144,9 +153,17 @@ class BaseServer(ClientCare):
             drain, self._drain = self._drain, None
             if drain is not None:
                 drain.serving_ended()
+                drain.done.let_go()
 
     def _leave_hub(self, hub_ends: bool) -> None:
         """After serving: see to the greenlets of a hub that is about to end."""
+        if hub_ends and self.__is_shut_down.is_awaited_here():
+            self._do_not_wait_for_hub()
+            self.__is_shut_down.let_go()
+
+    def _do_not_wait_for_hub(self) -> None:
+        """Have shutdown() return, though greenlets go on that need the hub."""
+        self._note_end(self.__is_shut_down)
 
     def shutdown(self) -> None:
         """Stop `serve_forever`, and wait until it has ended.
@@ -189,10 +206,16 @@ class BaseServer(ClientCare):
             self.draining = True
             self._ask_to_stop()
             return draining.drain_unserved(self, timeout)
+        ended = self.__is_shut_down
         drain = self._start_drain(timeout)
         if lifetime.current_greenlet() is self.__serving_greenlet or self._is_worker():
             return None
-        return drain.await_report()
+        report = drain.await_report()
+        if report.cut:
+            # What was cut may hold its hub for longer than the deadline allows.
+            return report
+        ended.wait()
+        return report
 
     def _start_drain(self, timeout: float) -> Drain:
         drain = self._drain

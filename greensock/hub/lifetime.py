@@ -19,7 +19,7 @@ from gevent import get_hub, getcurrent, monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub
 
-from greensock.hub import signal_wakeup
+from greensock.hub import process_end, signal_wakeup
 
 # gevent 26.9 imports what these settings name lazily, under the import lock: two threads of a
 # patched process that each make their first hub at the same time deadlock. A native lock is not
@@ -88,6 +88,8 @@ def borrowed_hub() -> Iterator[bool]:
     """
     main = in_main_thread()
     made_here = not has_hub()
+    if not main:
+        process_end.wait_for_it()
     _load_lazy_settings()
     hub = get_hub()
     alarm: Any = None
@@ -97,6 +99,8 @@ def borrowed_hub() -> Iterator[bool]:
         alarm = hub.loop.timer(_SIGNAL_CHECK_INTERVAL, _SIGNAL_CHECK_INTERVAL, ref=False)
         alarm.start(lambda: None)
     wakes = main and signal_wakeup.begin()
+    if not main:
+        process_end.serving.add(hub)
     try:
         yield made_here and not main
     finally:
@@ -109,6 +113,7 @@ def borrowed_hub() -> Iterator[bool]:
             _spared.discard(hub)
         elif made_here and not main:
             hub.destroy(destroy_loop=True)
+        process_end.serving.discard(hub)
 
 
 def end_hub_here() -> None:

@@ -13,7 +13,7 @@ import _thread
 from collections.abc import Callable
 from typing import Any
 
-from gevent import get_hub, getcurrent, monkey
+from gevent import get_hub, getcurrent, monkey, sleep
 from gevent._hub_local import get_hub_if_exists
 from gevent._waiter import Waiter
 
@@ -53,6 +53,8 @@ class Latch:
         self._lock = _thread.RLock()
         self._set = is_set
         self._releases: list[Callable[[], Any]] = []
+        #: The hubs of the greenlets that wait.
+        self._hubs: list[Any] = []
 
     def is_set(self) -> bool:
         return self._set
@@ -67,6 +69,16 @@ class Latch:
     def clear(self) -> None:
         with self._lock:
             self._set = False
+
+    def let_go(self) -> None:
+        """Once it is set: block until no greenlet of this thread's hub, which may end, waits."""
+        hub = get_hub_if_exists()
+        while hub in self._hubs and getcurrent() is not hub:
+            sleep(0)
+
+    def is_awaited_here(self) -> bool:
+        """Whether a greenlet of this thread's hub waits, which cannot go on without that."""
+        return get_hub_if_exists() in self._hubs
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block until set: the greenlet where this thread has a hub, else the thread.
@@ -97,6 +109,7 @@ class Latch:
         waiter = Waiter(hub)
         waker = Waker(lambda: waiter.switch(None))
         timer = None
+        self._hubs.append(hub)
         try:
             if timeout is not None:
                 # Or it counts from when the loop last turned, long ago where nobody waited since.
@@ -109,6 +122,7 @@ class Latch:
                 self._releases.append(waker.wake)
             waiter.get()
         finally:
+            self._hubs.remove(hub)
             waker.close()
             if timer is not None:
                 timer.stop()

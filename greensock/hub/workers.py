@@ -69,6 +69,10 @@ class WorkerPool:
         """How many workers are running a job, blocked ones included."""
         return len(self._workers) - len(self._idle)
 
+    def is_done(self) -> bool:
+        """Whether no job is queued or running."""
+        return not (self.jobs or self._unfinished or self.busy)
+
     def submit(self, job: Any) -> None:
         """Queue `job`; from the hub or any greenlet of its thread. It runs after this loop turn."""
         if not self.jobs:
@@ -155,7 +159,7 @@ class WorkerPool:
             self._next_turn = None
 
     def _release_joiners(self) -> None:
-        if self._joiners and not (self.jobs or self._unfinished or self.busy):
+        if self._joiners and self.is_done():
             joiners, self._joiners = self._joiners, []
             for latch in joiners:
                 latch.set()

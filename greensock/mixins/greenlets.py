@@ -263,6 +263,9 @@ class GreenletMixIn(_Base):
     def _leave_hub(self, hub_ends: bool) -> None:
         pool = self._pool
         if pool is not None and hub_ends:
+            if not pool.is_done():
+                # They may take for ever, and one of them may wait for just this.
+                self._do_not_wait_for_hub()
             # A drain has cut what is still there.
             if not self.draining and not (
                 self._blocks_on_close() and pool.join(self._limits.graceful_timeout)

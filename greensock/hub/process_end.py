@@ -1,0 +1,166 @@
+"""The end of a process in which other native threads run hubs.
+
+Facts (measured): up to Python 3.13 a native thread that asks for the interpreter's lock while the
+interpreter is being finalised is ended on the spot. If it runs greenlets, what unwinds its stack
+comes upon frames that were moved, and drops references to whatever is there: 3 to 25 % of such
+processes crashed at their end, with gevent alone too. A thread that waits for a lock which nobody
+releases asks for nothing any more. So all hubs but the ending thread's are made to do that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import sys
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from gevent import monkey
+from gevent._hub_local import get_hub_if_exists
+from gevent.hub import Hub
+
+_allocate_lock: Any = monkey.get_original("_thread", "allocate_lock")
+_get_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
+_sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
+
+#: Seconds that the end of the process waits for threads whose hub does not turn, because a handler
+#: keeps it. Arbitrary: far more than a handler that is any good keeps it for.
+PATIENCE = 1.0
+
+# Seconds in which they then halt in that handler, if it runs Python code. Arbitrary.
+_LAST_PATIENCE = 0.25
+
+# Seconds in which a thread that has said that it halts is sure to have done so: a few instructions.
+_FEW_INSTRUCTIONS = 0.01
+
+#: Hubs that serve, or are about to, in threads other than the main one.
+serving: set[Any] = set()
+
+_is_over = False
+
+
+def wait_for_it() -> None:
+    """Before a thread makes a hub: if the process ends just now, go no further."""
+    if _is_over:
+        _wait_for_ever()
+
+
+def _wait_for_ever() -> None:
+    never = _allocate_lock()
+    never.acquire()
+    never.acquire()
+
+
+def _hubs_of_other_threads() -> list[Any]:
+    """Also hubs of the program's own, and of threads in which a handler used gevent."""
+    threads, mine = sys._current_frames(), get_hub_if_exists()
+    if len(threads) == 1:
+        return []
+    # The type: isinstance would ask proxies for the objects that they stand for.
+    hubs = {each for each in gc.get_objects() if issubclass(type(each), Hub)}
+    return [
+        each
+        for each in hubs | serving
+        if each is not mine and each.thread_ident in threads and not each.dead
+    ]
+
+
+class _Halting:
+    """Threads with hubs, which are to halt, and wait for ever where they are then."""
+
+    def __init__(self) -> None:
+        self._hubs = _hubs_of_other_threads()
+        self._halted: set[int] = set()
+        self._news = _allocate_lock()
+
+    def ask(self) -> bool:
+        """Have each halt as soon as its hub turns, where it runs no code of the program's.
+
+        Returns whether there are any.
+        """
+        for hub in self._hubs:
+            # Where it is destroyed meanwhile, each loop has an error of its own for that.
+            with contextlib.suppress(Exception):
+                hub.loop.run_callback_threadsafe(self._halt)
+        return bool(self._hubs)
+
+    def insist(self) -> None:
+        """Have each halt in whatever Python code keeps its hub from turning.
+
+        An exception raised in it would run more of the program's code. But to be raised, it has to
+        be made first, in that thread.
+        """
+        import ctypes
+
+        halt = self._halt
+
+        class Halt(BaseException):
+            def __init__(self) -> None:
+                halt()
+
+        for hub in self._moving():
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(hub.thread_ident), ctypes.py_object(Halt)
+            )
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all have halted; return whether that is so, rather than `seconds` over."""
+        deadline = monotonic() + seconds
+        while self._moving():
+            if monotonic() >= deadline:
+                return False
+            # Not longer: a hub that ends by itself says nothing.
+            self._news.acquire(timeout=0.01)
+        return True
+
+    def _moving(self) -> list[Any]:
+        return [hub for hub in self._hubs if hub.thread_ident not in self._halted and not hub.dead]
+
+    def _halt(self) -> None:
+        self._halted.add(_get_ident())
+        with contextlib.suppress(RuntimeError):
+            self._news.release()
+        _wait_for_ever()
+
+
+def halt_hubs(patience: float = PATIENCE) -> None:
+    """Halt all threads with hubs but this one, for ever.
+
+    A thread that blocks outside of Python and of the hub for longer than `patience` is left as it
+    is: it asks for nothing either.
+    """
+    global _is_over
+    _is_over = True
+    halting = _Halting()
+    if not halting.ask():
+        return
+    if not halting.wait(patience):
+        halting.insist()
+        halting.wait(_LAST_PATIENCE)
+    _sleep(_FEW_INSTRUCTIONS)
+
+
+class _LastExitFunction:
+    """Called once all other exit functions are done, whenever those were registered.
+
+    They run in the reverse order, and those of a program that was there first may still need its
+    servers, or join their threads. But what the interpreter was given with each of them it lets go
+    of only after the last.
+    """
+
+    def __init__(self) -> None:
+        self._process_ends = False
+        atexit.register(self.note_end)
+
+    def note_end(self) -> None:
+        # Not so where the functions are only dropped, as in children of multiprocessing.
+        self._process_ends = True
+
+    def __del__(self) -> None:
+        if self._process_ends:
+            halt_hubs()
+
+
+_LastExitFunction()
