@@ -88,6 +88,16 @@ _PLAIN: dict[str, Any] = {
 }
 
 
+def note_class_settings(cls: type) -> None:
+    """Take over what a class says for itself, when it is made or an attribute of it has been set.
+
+    Raises:
+        ValueError: an attribute has a value that cannot be used.
+    """
+    if issubclass(cls, StreamRequestHandler) and "max_line_size" in vars(cls):
+        cls._reader_class = reader_class(cls.max_line_size)
+
+
 class StreamRequestHandler(BaseRequestHandler):
     """Handler of a stream, with the files `rfile` and `wfile` on it.
 
@@ -121,8 +131,7 @@ class StreamRequestHandler(BaseRequestHandler):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "max_line_size" in vars(cls):
-            cls._reader_class = reader_class(cls.max_line_size)
+        note_class_settings(cls)
 
     def setup(self) -> None:
         connection = self.connection = self.request

@@ -49,7 +49,7 @@ def _load_file(place: str) -> Any:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{place} cannot be imported: {_in_one_line(error)}") from error
+        raise UsageError(f"{place} cannot be imported: {in_one_line(error)}") from error
     return module
 
 
@@ -59,10 +59,11 @@ def _load_module(place: str) -> Any:
     try:
         return importlib.import_module(place)
     except Exception as error:
-        raise UsageError(f"{place} cannot be imported: {_in_one_line(error)}") from error
+        raise UsageError(f"{place} cannot be imported: {in_one_line(error)}") from error
 
 
-def _in_one_line(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
+    """An exception as its type and text, without a line feed."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

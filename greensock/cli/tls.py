@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,12 @@ from greensock.cli.usage import UsageError
 from greensock.net.addresses import Address
 
 
-def tls_settings(args: argparse.Namespace, address: Address) -> Callable[[], Any] | None:
+def tls_settings(
+    args: argparse.Namespace, address: Address, target: type
+) -> Callable[[], Any] | None:
     """What makes a context of the files that are named, or None where no TLS is wanted.
+
+    `target` is what is served: a handler or a server class.
 
     It raises UsageError, each time that it is called, for files that are of no use.
 
@@ -24,7 +29,7 @@ def tls_settings(args: argparse.Namespace, address: Address) -> Callable[[], Any
             if getattr(args, name) is not None:
                 raise UsageError(f"--{name.replace('_', '-')} needs --tls-cert")
         return None
-    if address.scheme == "udp":
+    if address.scheme == "udp" or getattr(target, "socket_type", None) == socket.SOCK_DGRAM:
         raise UsageError("--tls-cert: there is no TLS for datagrams")
     return functools.partial(_make_context, args)
 
