@@ -14,6 +14,7 @@ from greensock.cli.main_program import Program
 from greensock.cli.targets import parse_setting
 from greensock.cli.usage import UsageError
 from greensock.hub.lifetime import print_no_interrupts
+from greensock.hub.signal_handlers import wait_for_handlers
 from greensock.net import open_files
 from greensock.patch import Patch, UnknownSetting, patch_socketserver
 from greensock.patch.check import describe
@@ -115,7 +116,10 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         return _check(program, patch)
     try:
-        return program.run()
+        try:
+            return program.run()
+        finally:
+            wait_for_handlers()
     finally:
         for name in patch.settings.unmet():
             print(f"greensock: --set: the program has no class {name}", file=sys.stderr)

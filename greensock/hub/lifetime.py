@@ -18,6 +18,7 @@ import gevent
 from gevent import get_hub, getcurrent, monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub
+from greenlet import greenlet
 
 from greensock.hub import process_end, signal_wakeup
 
@@ -31,8 +32,21 @@ _lock = _thread.allocate_lock()
 _SIGNAL_CHECK_INTERVAL = 0.2
 
 
-#: The greenlet that calls this.
-current_greenlet = getcurrent
+class StandIn(greenlet):  # type: ignore[misc]
+    """The greenlet that one call of a signal handler runs in; see `signal_handlers`."""
+
+    #: The greenlet that it stands in for.
+    main: Any
+    #: What goes on once the handler blocks; None: that goes on already.
+    interrupted: Any = None
+    #: What the handler has raised, for `throw`.
+    error: Any = None
+
+
+def current_greenlet() -> Any:
+    """The greenlet that calls this; for a signal handler's, the one that it stands in for."""
+    current = getcurrent()
+    return current.main if type(current) is StandIn else current
 
 
 def has_hub() -> bool:

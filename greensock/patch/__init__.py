@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from gevent.monkey import patch_all
 
+from greensock.hub.signal_handlers import let_handlers_block
 from greensock.patch.early_users import early_users, in_words
 from greensock.patch.replacement import THREADING_MIXINS, Replacement
 from greensock.patch.settings import Settings, UnknownSetting
@@ -144,6 +145,7 @@ def patch_socketserver(mixin: str = "greenlet", *, monkey: bool = True, **settin
     patch.prepare()
     if monkey:
         patch_all()
+        let_handlers_block()
     patch.apply()
     _active = patch
     return patch
