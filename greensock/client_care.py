@@ -193,7 +193,7 @@ class ClientCare(ClientHooks):
         idle, own = self._limits.idle_timeout, client.request.timeout
         kind = "handler" if idle is None or (own is not None and own < idle) else "idle"
         self._counters.add_timeout(kind)
-        _log.debug("%s said nothing for its timeout (%s)", client.address, kind)
+        _log.debug("%r said nothing for its timeout (%s)", client.address, kind)
 
     def _begin_whole(self, request: Any, client_address: Any) -> None:
         """Count in a request that is handled as a whole, beside the lot."""

@@ -17,6 +17,7 @@ from greensock.hub.waking import Latch
 from greensock.hub.workers import WorkerPool
 from greensock.net import listening
 from greensock.net.listening import AcceptError
+from greensock.printable import printable
 
 _log = logging.getLogger("greensock.serve")
 
@@ -326,7 +327,7 @@ class Drain:
 
 
 def _listed(cut: list[Cut], most: int = 20) -> str:
-    lines = [f"{each.client_address} at {each.where}" for each in cut[:most]]
+    lines = [f"{each.client_address!r} at {printable(each.where)}" for each in cut[:most]]
     if len(cut) > most:
         lines.append(f"and {len(cut) - most} more")
     return "; ".join(lines)

@@ -9,6 +9,7 @@ import traceback
 from typing import Any
 
 from greensock.line_limits import LineTooLong
+from greensock.printable import printable
 from greensock.stats import Counters
 
 _log = logging.getLogger("greensock.serve")
@@ -26,22 +27,24 @@ def report(server: Any, request: Any, client_address: Any) -> None:
     error = sys.exception()
     if isinstance(error, ConnectionError) or getattr(request, "broken_by", None) == id(error):
         counters.add("disconnects")
-        _log.debug("%s went away: %r", client_address, error)
+        _log.debug("%r went away: %r", client_address, error)
         return
     if isinstance(error, TimeoutError):
         kind = _kind_of_timeout(server, request, error)
         if kind is not None:
             counters.add_timeout(kind)
-            _log.debug("%s: timed out (%s)", client_address, kind)
+            _log.debug("%r: timed out (%s)", client_address, kind)
             return
     counters.add("errors")
     if isinstance(error, LineTooLong):
-        _log.warning("%s: %s; it was closed", client_address, error)
+        _log.warning("%r: %s; it was closed", client_address, error)
         return
     rule = "-" * 40
+    # What a handler raises often quotes what its client has said.
+    told = printable(traceback.format_exc(), keep="\n\t")
     print(
-        f"{rule}\nException occurred during processing of request from {client_address}\n"
-        f"{traceback.format_exc()}{rule}",
+        f"{rule}\nException occurred during processing of request from {client_address!r}\n"
+        f"{told}{rule}",
         file=sys.stderr,
     )
 

@@ -18,6 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from greensock.mixins.combinations import GreenletTCPServer
+from greensock.printable import address_in_words
 
 #: Of the fields of `Stats`, those that go down as well; all others only grow.
 GAUGES = {
@@ -26,6 +27,12 @@ GAUGES = {
     "busy": "Clients whose handler runs, or waits to",
     "uptime": "Seconds for which the server has been serving",
 }
+# Connections at once: Prometheus keeps one a scraper.
+_MOST_SCRAPERS = 16
+# Seconds of silence, amid a head or after an answer, after which one is closed. Prometheus, which
+# asks every 15 s to minutes, then connects anew.
+_PATIENCE = 5.0
+
 _UNITS = {"uptime": "_seconds"}
 
 
@@ -46,7 +53,10 @@ class ServerCollector(Collector):
         self._name = name
 
     def collect(self) -> Iterator[Any]:
-        name = self._name or f"{type(self._server).__name__} {_address(self._server)}"
+        name = (
+            self._name
+            or f"{type(self._server).__name__} {address_in_words(self._server.server_address)}"
+        )
         fields = self._server.stats()._asdict()
         # Counts by kind carry their sum's name; the sum would count everything twice.
         by_kind = {field.removesuffix("_by_kind") for field in fields if "_by_kind" in field}
@@ -75,15 +85,11 @@ def _counter(field: str, value: Any, name: str) -> CounterMetricFamily:
     return counter
 
 
-def _address(server: Any) -> str:
-    address = server.server_address
-    return address if isinstance(address, str) else ":".join(map(str, address[:2]))
-
-
 class _Page(http.server.BaseHTTPRequestHandler):
     """The metrics, at any path."""
 
     protocol_version = "HTTP/1.1"
+    timeout = _PATIENCE
     server: Any
 
     def do_GET(self) -> None:
@@ -100,8 +106,15 @@ class _Page(http.server.BaseHTTPRequestHandler):
 
 
 class _MetricsServer(GreenletTCPServer):
+    """Whoever is silent here, or many, takes nothing of the server's own clients for long."""
+
     allow_reuse_address = True
     block_on_close = False
+    max_connections = _MOST_SCRAPERS
+    # The next who scrapes is let in, however many are silent.
+    overflow = "evict"
+    idle_timeout = _PATIENCE
+    write_timeout = _PATIENCE
     registry: CollectorRegistry
 
 

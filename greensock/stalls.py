@@ -9,6 +9,7 @@ from typing import Any
 
 from greensock import whereabouts
 from greensock.hub.stall_watch import StallWatch
+from greensock.printable import printable
 
 _log = logging.getLogger("greensock.stalls")
 
@@ -27,12 +28,14 @@ def report(server: Any, frame: FrameType, seconds: float) -> None:
     server._counters.add("stalls")
     found = whereabouts.find(frame)
     if found.handler is None:
-        _log.warning("all clients have been waiting for %.2f s, for %s", seconds, found.line)
+        _log.warning(
+            "all clients have been waiting for %.2f s, for %s", seconds, printable(found.line)
+        )
         return
     _log.warning(
-        "all clients have been waiting for %.2f s, for %s of %s: %s",
+        "all clients have been waiting for %.2f s, for %s of %r: %s",
         seconds,
-        type(found.handler).__qualname__,
+        printable(type(found.handler).__qualname__),
         found.handler.client_address,
-        found.line,
+        printable(found.line),
     )

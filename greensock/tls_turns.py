@@ -34,7 +34,7 @@ def note_failure(server: Any, request: Any, client_address: Any, error: object) 
     """Count and log a handshake that came to nothing: the one trace that it leaves."""
     request.handshake_done = True
     server._counters.add("handshakes_failed")
-    _log.debug("%s made no TLS handshake: %s", client_address, error)
+    _log.debug("%r made no TLS handshake: %s", client_address, error)
 
 
 def greet(server: Any, request: Any, client_address: Any) -> bool:
@@ -99,7 +99,7 @@ def _take_record(server: Any, client: Client) -> Outcome | None:
     except OSError as error:
         # No handler was reading: nobody but the client has anything to do with it.
         server._counters.add("disconnects")
-        _log.debug("%s broke off: %r", client.address, error)
+        _log.debug("%r broke off: %r", client.address, error)
         return END
     if data is None:
         return PARK

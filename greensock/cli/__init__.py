@@ -9,6 +9,7 @@ import greensock
 from greensock.cli import run
 from greensock.cli.main_program import Program
 from greensock.cli.usage import UsageError
+from greensock.printable import printable
 
 
 def _parser(for_program: bool = False) -> argparse.ArgumentParser:
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         args = _parser(is_run).parse_args(argv, argparse.Namespace(program=program))
         status: int = args.run(args)
     except UsageError as error:
-        print(f"greensock: {error}", file=sys.stderr)
+        print(f"greensock: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if is_run:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from greensock.compare.interrupts import deferred_interrupts
+from greensock.printable import printable
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL: as long as a draining server may need
@@ -122,7 +123,8 @@ class ChildProcess:
         """The last lines that the command wrote to stderr."""
         with self.stderr.open("rb") as file:
             file.seek(max(0, self.stderr.stat().st_size - 8192))
-            return file.read().decode(errors="replace").splitlines()[-lines:]
+            said = file.read().decode(errors="replace").splitlines()[-lines:]
+        return [printable(line, keep="\t") for line in said]
 
 
 def stop_children() -> None:

@@ -18,6 +18,7 @@ from greensock.compare.plan import Plan
 from greensock.compare.rounds import Display
 from greensock.compare.sampling import Sample
 from greensock.compare.trial import Trial
+from greensock.printable import printable
 
 
 def in_words(seconds: float) -> str:
@@ -58,7 +59,7 @@ class PlainDisplay:
         self.console = console
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
     def trial_begins(self, contender: str, round_number: int, number: int, trials: int) -> None:
         self.say(f"{number}/{trials} {contender}, round {round_number} ...")

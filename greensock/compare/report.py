@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from greensock.compare.findings import called
 from greensock.compare.metrics import METRICS, number
 from greensock.compare.table import CONCLUSIONS, ROWS, flag_kinds
+from greensock.printable import printable
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -46,6 +47,11 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.8rem; }
 FIT_ON_A_PAGE = 6  # contenders side by side; more are printed on a sheet that lies on its side
 
 
+def _text(told: str) -> str:
+    """Text as HTML, of which some may be what a server or its clients have said."""
+    return escape(printable(told, keep="\n"))
+
+
 class Picture(Protocol):
     """A picture as the page and the folder need it."""
 
@@ -70,11 +76,11 @@ def page(result: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[str
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     # An icon in the page itself: without one a browser asks the file's server for it.
     yield '<link rel="icon" href="data:,">'
-    yield f"<title>{escape(title)}</title><style>{_STYLE}{sheet}</style></head><body>"
-    yield f"<h1>{escape(title)}</h1>"
+    yield f"<title>{_text(title)}</title><style>{_STYLE}{sheet}</style></head><body>"
+    yield f"<h1>{_text(title)}</h1>"
     when = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(result["started"]))
-    yield f'<p class="lead">{escape(describe_load(plan))}<br>{escape(when)}, '
-    yield escape(
+    yield f'<p class="lead">{_text(describe_load(plan))}<br>{_text(when)}, '
+    yield _text(
         f"greensock {versions['greensock']}, gevent {versions['gevent']} ({versions['loop']}), "
         f"locust {versions['locust']}, Python {versions['python']}, "
         f"Linux {machine['kernel']}, {machine['cpus']} CPUs"
@@ -86,11 +92,11 @@ def page(result: Mapping[str, Any], pictures: Sequence[Picture]) -> Iterator[str
     yield from remarks(result)
     yield from since(result.get("against", ()))
     for picture in pictures:
-        yield f'<figure role="img" aria-label="{escape(picture.title)}">{picture.svg()}</figure>'
+        yield f'<figure role="img" aria-label="{_text(picture.title)}">{picture.svg()}</figure>'
     yield "<details><summary>Options</summary><pre>"
-    yield escape(json.dumps(plan, indent=1)) + "</pre></details>"
-    # "</" would end the element wherever it stood.
-    data = json.dumps(result).replace("</", "<\\/")
+    yield _text(json.dumps(plan, indent=1)) + "</pre></details>"
+    # "</script" would end the element wherever it stood, and "<!--" have it end elsewhere.
+    data = json.dumps(result).replace("<", "\\u003c")
     yield f'<script type="application/json" id="result">{data}</script>'
     yield "</body></html>"
 
@@ -116,7 +122,7 @@ def describe_load(plan: Mapping[str, Any]) -> str:
 def table(result: Mapping[str, Any]) -> Iterator[str]:
     """The table of the terminal. A value that stands out is marked."""
     summaries = result["summary"]
-    heads = "".join(f"<th>{escape(row['contender'])}</th>" for row in summaries)
+    heads = "".join(f"<th>{_text(row['contender'])}</th>" for row in summaries)
     yield f'<div class="scroll"><table><thead><tr><th></th>{heads}</tr></thead><tbody>'
     for metric in ROWS:
         if not any(metric in row["metrics"] for row in summaries):
@@ -126,9 +132,9 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
         if finding["verdict"] == "no difference":
             label += " (no difference)"
         cells = "".join(cell(metric, row, finding) for row in summaries)
-        yield f"<tr><th>{escape(label)}</th>{cells}</tr>"
+        yield f"<tr><th>{_text(label)}</th>{cells}</tr>"
     if any(row["flags"] for row in summaries):
-        raised = ("<br>".join(map(escape, flag_kinds(row["flags"]))) for row in summaries)
+        raised = ("<br>".join(map(_text, flag_kinds(row["flags"]))) for row in summaries)
         cells = "".join(f'<td class="flag">{kinds}</td>' for kinds in raised)
         yield f"<tr><th>flags (see below)</th>{cells}</tr>"
     yield "</tbody></table></div>"
@@ -152,20 +158,20 @@ def remarks(result: Mapping[str, Any]) -> Iterator[str]:
     spoken = [finding["sentence"] for finding in findings if finding["best"]]
     if spoken:
         yield "<h2>Findings</h2><ul>"
-        yield from (f"<li>{escape(text)}</li>" for text in spoken)
+        yield from (f"<li>{_text(text)}</li>" for text in spoken)
         yield "</ul>"
-    notes = [f"<li>{escape(note)}</li>" for note in result["notes"]]
+    notes = [f"<li>{_text(note)}</li>" for note in result["notes"]]
     for row in result["summary"]:
-        name = escape(called(row["contender"]))
+        name = _text(called(row["contender"]))
         if row["failed"] is not None:
-            notes.append(f'<li class="failed">{name} failed: {escape(row["failed"])}</li>')
-        notes += [f"<li>{name}: {escape(note)}</li>" for note in row["notes"]]
-        notes += [f'<li class="flag">{name}: {escape(flag)}</li>' for flag in row["flags"]]
+            notes.append(f'<li class="failed">{name} failed: {_text(row["failed"])}</li>')
+        notes += [f"<li>{name}: {_text(note)}</li>" for note in row["notes"]]
+        notes += [f'<li class="flag">{name}: {_text(flag)}</li>' for flag in row["flags"]]
     for verdict in result["thresholds"]:
         value = "not measured" if verdict["value"] is None else number(verdict["value"])
         kept = "kept" if verdict["ok"] else "crossed"
         text = f"threshold {verdict['expression']} {kept} by {verdict['contender']} ({value})"
-        notes.append(f"<li{'' if verdict['ok'] else ' class=failed'}>{escape(text)}</li>")
+        notes.append(f"<li{'' if verdict['ok'] else ' class=failed'}>{_text(text)}</li>")
     if notes:
         yield "<h2>Notes and flags</h2><ul>"
         yield from notes
@@ -184,12 +190,12 @@ def since(changes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for change in told:
             metric = METRICS[change["metric"]]
             cells = (
-                escape(metric.label),
+                _text(metric.label),
                 metric.show(change["before"]["median"]),
                 metric.show(change["now"]["median"]),
-                escape(change["verdict"]),
+                _text(change["verdict"]),
             )
             row = "".join(f"<td>{cell}</td>" for cell in cells)
-            yield f"<tr><th>{escape(change['contender'])}</th>{row}</tr>"
+            yield f"<tr><th>{_text(change['contender'])}</th>{row}</tr>"
         yield "</tbody></table></div>"
     yield f"<p>No difference in {len(changes) - len(told)} of {len(changes)} figures.</p>"

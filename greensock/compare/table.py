@@ -13,6 +13,7 @@ from greensock.compare.findings import Finding, called
 from greensock.compare.metrics import METRICS
 from greensock.compare.plan import Plan
 from greensock.compare.summary import LIMIT_FLAG, Summary
+from greensock.printable import printable
 
 ROWS = (
     "max_rate",
@@ -157,7 +158,7 @@ def print_changes(
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style=style), highlight=False, soft_wrap=True)
+    console.print(Text(printable(text), style=style), highlight=False, soft_wrap=True)
 
 
 def table_width(columns: int) -> int:

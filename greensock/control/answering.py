@@ -73,9 +73,14 @@ def describe(server: Any) -> dict[str, Any]:
         "pid": os.getpid(),
         "class": type(server).__name__,
         "handler": getattr(server.RequestHandlerClass, "__qualname__", ""),
-        "address": server.server_address,
+        "address": _as_told(server.server_address),
         "stats": server.stats()._asdict(),
     }
+
+
+def _as_told(address: Any) -> Any:
+    """An address as JSON can have it: an abstract socket's name is bytes."""
+    return os.fsdecode(address) if isinstance(address, bytes) else address
 
 
 class _ControlServer(GreenletUnixStreamServer):
@@ -98,17 +103,20 @@ class _ControlServer(GreenletUnixStreamServer):
 def control_socket(server: Any) -> Iterator[Path]:
     """Answer `greensock top` about `server` for as long as the block runs; yields the path.
 
-    To be used in the thread that calls `server.serve_forever()`, around that call; one server in a
-    process. The socket's file is removed at the end.
+    To be used in the thread that calls `server.serve_forever()`, around that call. The socket's
+    file is named after the process, and of further servers of one process numbered; it is removed
+    at the end.
 
     Raises:
         NoControl: there is no private folder for it.
         OSError: the socket cannot be made.
     """
-    path = place.make_folder() / f"{os.getpid()}.sock"
-    # Left behind by an ended process with this number.
-    path.unlink(missing_ok=True)
-    control = _ControlServer(str(path), server)
+    path = _free_path()
+    try:
+        control = _ControlServer(str(path), server)
+    except OSError:
+        _paths.discard(path)
+        raise
     greenlet = gevent.spawn(control.serve_forever)
     try:
         yield path
@@ -117,3 +125,19 @@ def control_socket(server: Any) -> Iterator[Path]:
         greenlet.join()
         control.server_close()
         path.unlink(missing_ok=True)
+        _paths.discard(path)
+
+
+#: Those of this process's servers.
+_paths: set[Path] = set()
+
+
+def _free_path() -> Path:
+    folder = place.make_folder()
+    number = os.getpid()
+    names = (f"{number}.sock", *(f"{number}-{other}.sock" for other in range(2, 1000)))
+    path = next(path for name in names if (path := folder / name) not in _paths)
+    _paths.add(path)
+    # Left behind by an ended process with this number.
+    path.unlink(missing_ok=True)
+    return path

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from greensock import whereabouts
 from greensock.hub.lot import PARKED
 from greensock.net.traffic import traffic_of
+from greensock.printable import address_in_words
 
 #: Who is parked; whose handler runs; whose turn waits for its place.
-PARKED_STATE, BUSY_STATE, WAITING_STATE = "parked", "busy", "waiting"
+STATES = PARKED_STATE, BUSY_STATE, WAITING_STATE = "parked", "busy", "waiting"
 
 _PEER_CREDENTIALS = struct.Struct("3i")
 
@@ -74,10 +75,7 @@ def _row(request: Any, address: Any, state: str, where: str) -> Row:
 
 
 def _peer(request: Any, address: Any) -> str:
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(address) if address else _process_of(request)
+    return address_in_words(address) if address else _process_of(request)
 
 
 def _process_of(request: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from greensock.control.rows import BUSY_STATE, PARKED_STATE, WAITING_STATE, Row
+from greensock.printable import address_in_words, printable
 
 #: What rows can be sorted by, with the largest first but for names. What nobody knows comes last.
 SORTS = ("peer", "state", "idle", "received", "sent", "where")
@@ -27,15 +28,14 @@ def headline(about: dict[str, Any]) -> str:
     """A server in two lines."""
     stats = about["stats"]
     address = about["address"]
-    where = address if isinstance(address, str) else ":".join(map(str, address[:2]))
     counters = ", ".join(
         f"{value} {name}"
         for name, value in stats.items()
         if isinstance(value, int) and name not in ("open", "parked", "busy")
     )
     return (
-        f"{about['class']} with {about['handler']} on {where}, process {about['pid']}, "
-        f"up {duration(stats.get('uptime'))}\n"
+        f"{printable(about['class'])} with {printable(about['handler'])} on "
+        f"{address_in_words(address)}, process {about['pid']}, up {duration(stats.get('uptime'))}\n"
         f"{stats['open']} open: {stats['parked']} parked, "
         f"{stats['open'] - stats['parked']} busy; {counters}"
     )
@@ -57,7 +57,9 @@ def lines(rows: Sequence[Row], width: int | None = None) -> list[str]:
 def _cells(row: Row) -> tuple[str, str, str, str, str, str]:
     numbers = ("-" if number is None else str(number) for number in (row.received, row.sent))
     received, sent = numbers
-    return row.peer, row.state, duration(row.idle), received, sent, row.where
+    # Another process's, maybe another user's, and of clients that chose their own names.
+    peer, state, where = (printable(str(each)) for each in (row.peer, row.state, row.where))
+    return peer, state, duration(row.idle), received, sent, where
 
 
 def duration(seconds: float | None) -> str:

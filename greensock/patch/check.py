@@ -12,6 +12,7 @@ from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.patch.replacement import Replacement
+from greensock.printable import address_in_words
 from greensock.wrapped_handle import http_handler_class
 
 _PLACES: tuple[tuple[type, str], ...] = (
@@ -31,7 +32,7 @@ def describe(module: Replacement, served: Any = None) -> Iterator[str]:
     classes = sorted(_of_program(module), key=_name)
     if served is not None:
         handler = served.RequestHandlerClass
-        yield f"serves {_name(handler)} at {_address(served)}"
+        yield f"serves {_name(handler)} at {address_in_words(served.server_address)}"
         yield f"    {where_turns_run(type(served))}; idle clients: {idle_clients(handler, served)}"
     for kind, base, tell in (
         ("server", BaseServer, where_turns_run),
@@ -90,10 +91,3 @@ def idle_clients(handler_class: Any, server: Any = None) -> str:
 
 def _name(cls: Any) -> str:
     return f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', cls)}"
-
-
-def _address(server: Any) -> str:
-    address = server.server_address
-    if isinstance(address, tuple):
-        return ":".join(str(part) for part in address[:2])
-    return str(address)

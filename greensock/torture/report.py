@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from greensock.printable import printable
 from greensock.torture.case import Case
 from greensock.torture.settings import Settings
 from greensock.torture.verdicts import Finding, Verdict
@@ -26,7 +27,7 @@ def table(findings: Sequence[Finding], width: int) -> str:
     indent = longest + len("  verdict  p99 ms  lost  ")
     for finding in findings:
         head = f"{finding.case:{longest}}  {finding.verdict.value:7}  {_beside(finding)}  "
-        why = textwrap.wrap(finding.why, max(width - indent, 30)) or [""]
+        why = textwrap.wrap(printable(finding.why, keep="\n"), max(width - indent, 30)) or [""]
         lines.append(head + why[0])
         lines += [" " * indent + more for more in why[1:]]
     return "\n".join([*lines, summary(findings)])
