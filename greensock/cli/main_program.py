@@ -61,7 +61,10 @@ class Program:
 
 def _fresh_main() -> ModuleType:
     main = ModuleType("__main__")
-    names: dict[str, Any] = {"__builtins__": __builtins__, "__annotations__": {}}
+    names: dict[str, Any] = {"__builtins__": __builtins__}
+    if sys.version_info < (3, 14):
+        # Later ones make it once it is asked for, in modules that have any.
+        names["__annotations__"] = {}
     vars(main).update(names)
     sys.modules["__main__"] = main
     return main

@@ -17,7 +17,14 @@ import errno
 import os
 import socket as _stdlib_socket
 from _socket import MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL
-from ssl import SSLEOFError, SSLError, SSLWantReadError, SSLWantWriteError, SSLZeroReturnError
+from ssl import (
+    SSL_ERROR_EOF,
+    SSLEOFError,
+    SSLError,
+    SSLWantReadError,
+    SSLWantWriteError,
+    SSLZeroReturnError,
+)
 from time import monotonic
 from typing import Any
 
@@ -43,7 +50,9 @@ class TlsSocket(TlsSession):
 
     Differs from ssl.SSLSocket: the handshake is made when first needed; `shutdown(SHUT_WR)` and
     `close()` send close_notify, and reading goes on after the former; `recv` also understands
-    MSG_PEEK, MSG_DONTWAIT and MSG_WAITALL; several greenlets may write at once.
+    MSG_PEEK, MSG_DONTWAIT and MSG_WAITALL; several greenlets may write at once; reading at an end
+    without close_notify raises SSLEOFError, or not, as `suppress_ragged_eofs` says, and never
+    BrokenPipeError, as with OpenSSL 3.5 it may there.
     """
 
     __slots__ = ()
@@ -74,8 +83,12 @@ class TlsSocket(TlsSession):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         return tls.read(size)  # type: ignore[no-any-return]
 
-    def _at_end(self, error: SSLError) -> bytes:
+    def _at_end(self, error: OSError) -> bytes:
         """b"" if `error` is the end of the stream; else it is raised."""
+        if isinstance(error, BrokenPipeError):
+            # OpenSSL 3.5 answers an end without close_notify by an alert. If the client has closed
+            # there is nobody to take it, and that is all that we are told.
+            error = SSLEOFError(SSL_ERROR_EOF, "the stream ended without close_notify")
         if isinstance(error, SSLZeroReturnError) or (
             isinstance(error, SSLEOFError) and self._terms.suppress_ragged_eofs
         ):
@@ -103,7 +116,7 @@ class TlsSocket(TlsSession):
                 return None
             except SSLWantWriteError:
                 self.wait_writable()
-            except SSLError as error:
+            except (SSLError, BrokenPipeError) as error:
                 return self._at_end(error)
             else:
                 return data
@@ -152,7 +165,7 @@ class TlsSocket(TlsSession):
                 data = self._decrypt(size)
             except (SSLWantReadError, SSLWantWriteError) as error:
                 self._wait_for(type(error))
-            except SSLError as error:
+            except (SSLError, BrokenPipeError) as error:
                 return self._at_end(error)
             else:
                 self._note_read(len(data) >= min(size, _RECORD_SIZE))

@@ -24,7 +24,7 @@ class Own: pass
 print(sorted(globals()), __name__, globals().get("__file__"), __package__, __doc__)
 print(__spec__ and (__spec__.name, __spec__.origin), type(__loader__).__name__)
 print(sys.argv, sys.path[0], sys.modules["__main__"].Own is Own)
-print(type(pickle.loads(pickle.dumps(Own()))) is Own, __annotations__)
+print(type(pickle.loads(pickle.dumps(Own()))) is Own, globals().get("__annotations__"))
 """
 
 FILES = {
@@ -244,7 +244,7 @@ def test_program_whose_classes_were_made_before_runs_as_it_was(folder: Path) -> 
     )
     assert "greensock" not in done.stdout
     assert "built-in" in done.stdout
-    assert "http.server (BaseHTTPRequestHandler, CGIHTTPRequestHandler, HTTPServer," in done.stderr
+    assert "http.server (BaseHTTPRequestHandler, " in done.stderr
     checked = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", EARLY, "--check", "-c", program],
         env=ENVIRONMENT,

@@ -1,6 +1,10 @@
 """How TLS sessions end: politely, raggedly, unwrapped, by garbage."""
 
+import contextlib
+import socket
 import ssl
+import tempfile
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +12,19 @@ import pytest
 from greensock import StreamRequestHandler
 
 from ..clients import eventually
-from ..server_kinds import CONCURRENT, GREENLET, NONE, THREADING, Echo, make_server
+from ..server_kinds import (
+    ANY_PORT,
+    CONCURRENT,
+    GREENLET,
+    NONE,
+    TCP,
+    THREADING,
+    UNIX_STREAM,
+    Echo,
+    make_server,
+    server_class,
+    without_children,
+)
 from .certificates import BioClient, TlsClient, server_context
 
 PARKING = (NONE, GREENLET, THREADING)
@@ -25,38 +41,80 @@ class Leaving(StreamRequestHandler):
         self.server.endings.append(ending)
 
 
-@pytest.mark.parametrize("mixin", [GREENLET, THREADING])
+def leave_politely(client: BioClient) -> None:
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.unwrap()
+    client.flush()
+    # The server answers with its own close_notify.
+    client.pull()
+
+
+def stop_sending(client: BioClient) -> None:
+    client.plain.shutdown(socket.SHUT_WR)
+    client.pull()
+
+
+def close(client: BioClient) -> None:
+    """With session tickets that it has not read, for which its kernel resets the connection."""
+    client.close()
+
+
+@contextlib.contextmanager
+def noting_ends(mixin: str, recipe: str, layer: str) -> Iterator[Any]:
+    """A server, on which a ragged end is an error if its listener was wrapped."""
+    attributes = {"ssl_context": server_context()} if recipe == "attribute" else {}
+    kind = type("Noting", (server_class(mixin, layer),), attributes)
+    with tempfile.TemporaryDirectory() as folder:
+        server = kind(f"{folder}/socket" if layer == UNIX_STREAM else ANY_PORT, Leaving)
+        if recipe == "wrapped":
+            server.socket = server_context().wrap_socket(
+                server.socket, server_side=True, suppress_ragged_eofs=False
+            )
+        server.endings = []
+        yield server
+
+
+@without_children
+@pytest.mark.parametrize("layer", [TCP, UNIX_STREAM])
 @pytest.mark.parametrize(
-    ("recipe", "politely", "ending"),
+    ("recipe", "leave", "ending"),
     [
-        ("attribute", True, "b'x'"),
-        ("attribute", False, "b'x'"),
-        ("wrapped", True, "b'x'"),
-        ("wrapped", False, "SSLEOFError"),
+        ("attribute", leave_politely, "b'x'"),
+        ("attribute", stop_sending, "b'x'"),
+        ("attribute", close, "b'x'"),
+        ("wrapped", leave_politely, "b'x'"),
+        ("wrapped", stop_sending, "SSLEOFError"),
+        ("wrapped", close, "SSLEOFError"),
     ],
 )
 def test_ragged_end_is_what_the_context_says(
-    serving: Any, mixin: str, recipe: str, politely: bool, ending: str
+    serving: Any,
+    mixin: str,
+    layer: str,
+    recipe: str,
+    leave: Callable[[BioClient], None],
+    ending: str,
 ) -> None:
-    if recipe == "attribute":
-        server = make_server(mixin, Leaving, ssl_context=server_context())
-    else:
-        server = make_server(mixin, Leaving)
-        server.socket = server_context().wrap_socket(
-            server.socket, server_side=True, suppress_ragged_eofs=False
-        )
-    server.endings = []
-    with BioClient(serving(server)) as client:
+    with noting_ends(mixin, recipe, layer) as server, BioClient(serving(server)) as client:
         client.shake_hands()
         client.plain.sendall(client.record(b"x"))
-        if politely:
-            with pytest.raises(ssl.SSLWantReadError):
-                client.tls.unwrap()
-            client.flush()
-            # The server answers with its own close_notify.
-            client.pull()
-    eventually(lambda: server.endings)
+        leave(client)
+        eventually(lambda: server.endings)
     assert server.endings == [ending]
+
+
+@without_children
+@pytest.mark.parametrize("recipe", ["attribute", "wrapped"])
+def test_reset_is_no_more_than_an_end(serving: Any, mixin: str, recipe: str) -> None:
+    """Before Python 3.13 a reset was a ragged end to its ssl module, and it is to us."""
+    with noting_ends(mixin, recipe, TCP) as server, BioClient(serving(server)) as client:
+        client.shake_hands()
+        # The session tickets: the server has finished its handshake too.
+        client.pull()
+        client.plain.reset()
+        eventually(lambda: server.endings)
+    assert server.endings[0] in ("b''", "SSLEOFError", "ConnectionResetError")
+    assert server.stats().errors == 0
 
 
 class Unwrapping(StreamRequestHandler):
