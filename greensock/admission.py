@@ -71,13 +71,11 @@ class Door:
 
     def _limit_of_files(self) -> int:
         if self._of_files is None:
-            suspended = sum(not client.request._closed for client in self._server._suspended)
-            self._of_files = files_for_clients(suspended + self._open())
+            self._of_files = files_for_clients(self._open())
         return self._of_files
 
     def _open(self) -> int:
-        whole: int = self._server._counters.whole
-        return len(self._serving.lot.clients) + whole
+        return self._server._open_now()  # type: ignore[no-any-return]
 
     def _count_networks(self) -> None:
         limits = self._server._limits
@@ -93,7 +91,8 @@ class Door:
         if before is not None:
             before.move_to(self.networks)
         else:
-            for client in self._serving.lot.clients.values():
+            left_over = self._server._left_over()
+            for client in (*self._serving.lot.clients.values(), *left_over):
                 self.networks.take_over(client.request, client.address)
 
     def room(self) -> int:

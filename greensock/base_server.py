@@ -415,7 +415,8 @@ class BaseServer(ClientCare):
     def stats(self) -> Stats:
         """A snapshot of the server's counters; cheap, from any thread."""
         serving = self._serving
-        clients = list(serving.lot.clients.values()) if serving is not None else self._left_over()
+        clients = [] if serving is None else list(serving.lot.clients.values())
+        clients += self._left_over()
         listed = [client for client in clients if client.state is not WHOLE]
         parked = sum(client.state is PARKED for client in listed)
         return self._counters.snapshot(len(listed), parked, self.count_bytes is True)

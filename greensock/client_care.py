@@ -21,6 +21,7 @@ from greensock.net.listening import AcceptError
 from greensock.net.request_sockets import SMALL_READ_SIZE, OriginalSocket, is_request_socket
 from greensock.serving import Serving
 from greensock.stats import Counters
+from greensock.turns import Outcome
 
 if TYPE_CHECKING:
     from greensock.tls_serving import TlsServing
@@ -76,19 +77,44 @@ class ClientCare(ClientHooks):
         self._checks_newcomers = False
 
     def _resume(self, serving: Serving) -> None:
-        """Take back the clients that an earlier run of `serve_forever` left."""
-        clients, self._suspended = self._suspended, []
+        """Take back the clients that an earlier run of `serve_forever` left.
+
+        Not those who are busy: where their turn runs may be another thread, and the lot is this
+        one's. They come back by `_come_back`.
+        """
+        clients, self._suspended = self._left_over(), []
         for client in clients:
             if client.state is WHOLE:
                 serving.ready.append(client)
                 serving.sleeper.ring()
-                continue
-            serving.lot.admit(client)
-            if client.state is PARKED and client.request.unread:
-                client.state = BUSY
-                serving.lot.make_ready(client)
             elif client.state is PARKED:
-                serving.lot.park(client)
+                serving.lot.admit(client)
+                if client.request.unread:
+                    client.state = BUSY
+                    serving.lot.make_ready(client)
+                else:
+                    serving.lot.park(client)
+            else:
+                self._suspended.append(client)
+
+    def _come_back(self, client: Client, outcome: Outcome) -> None:
+        """Where a turn ran that has outlived its run of `serve_forever`: it is over."""
+        serving = self._serving
+        if serving is not None:
+            serving.returned.append((client, outcome, 0.0))
+            serving.sleeper.ring_soon()
+        elif outcome is not turns.END:
+            client.state = PARKED
+
+    def _take_over(self, client: Client, outcome: Outcome) -> None:
+        """In the serving greenlet: as `_come_back`, to this run of `serve_forever`."""
+        serving = self._serving
+        if serving is None or client not in self._suspended:
+            return
+        self._suspended.remove(client)
+        serving.lot.admit(client)
+        if outcome is turns.END:
+            serving.lot.discard(client)
 
     def _suspend(self, serving: Serving) -> None:
         """Keep the clients for the next run of `serve_forever`, or for `server_close`."""
@@ -105,7 +131,7 @@ class ClientCare(ClientHooks):
                 self._end_whole(client.request, client.address)
             else:
                 client.state = BUSY if outcome is turns.END else PARKED
-        self._suspended = [c for c in serving.lot.suspend() if not c.request._closed] + waiting
+        self._suspended += serving.lot.suspend() + waiting
 
     def _runs_on_hub(self) -> bool:
         """Whether handlers run in greenlets, and so need cooperative requests."""
@@ -165,8 +191,11 @@ class ClientCare(ClientHooks):
 
     def _release(self, client: Client) -> None:
         """Where a turn ran: the client's request is about to be closed."""
-        if self._serving is not None and self._serving.lot.holds(client):
-            self._serving.lot.discard(client)
+        lot = client.lot
+        if lot is not None:
+            lot.discard(client)
+        elif self._suspended and client in self._suspended:
+            self._come_back(client, turns.END)
 
     def _admit(self, request: Any, client_address: Any) -> Client | None:
         """Take a request into the lot's care if its clients can be parked; None if they cannot."""
@@ -259,16 +288,15 @@ class ClientCare(ClientHooks):
             listening.discard_unread(request)
 
     def _left_over(self) -> list[Client]:
-        """The clients of an earlier run: some may have ended since, in their own thread, say."""
+        """The clients of an earlier run who are not back; some may have ended since."""
         return [client for client in self._suspended if not client.request._closed]
 
     def _open_now(self) -> int:
         """How many clients are open."""
         serving = self._serving
-        if serving is None:
-            in_lot = sum(client.state is not WHOLE for client in self._left_over())
-        else:
-            in_lot = len(serving.lot.clients)
+        in_lot = 0 if serving is None else len(serving.lot.clients)
+        if self._suspended:
+            in_lot += sum(client.state is not WHOLE for client in self._left_over())
         return in_lot + self._counters.whole
 
     def _is_worker(self) -> bool:

@@ -157,6 +157,8 @@ class Serving:
 
     def settle(self, client: Client, outcome: Outcome, silent_since: float = 0.0) -> None:
         """Do what the end of a turn asks for; `silent_since` is what `turns.Lingering` knows."""
+        if client.lot is None and client.state is not WHOLE:
+            self.server._take_over(client, outcome)
         if outcome is Outcome.PARK and (self.server._is_closed or client.request.fileno() < 0):
             # The latter: closed by somebody else a moment before it was parked.
             self.server._close_unparked(client, silent_since)

@@ -6,6 +6,7 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from greensock import endings, turns, whereabouts
@@ -14,7 +15,7 @@ from greensock.draining import AtWork, hang_up
 from greensock.handlers import quick_runner
 from greensock.hub import lifetime
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import PARKED, Client
+from greensock.hub.lot import Client
 from greensock.hub.workers import WorkerPool
 from greensock.serving import Serving
 from greensock.turns import END, PARK, Turn
@@ -60,6 +61,8 @@ class GreenletMixIn(_Base):
 
     _hands_over = True
     _pool: WorkerPool | None = None
+    #: Those of other threads, in which handlers of earlier runs of `serve_forever` are still busy.
+    _other_pools: tuple[WorkerPool, ...] = ()
     #: Whether a native thread has its hub for `_pool` only, and leaves it behind at its end.
     _hub_is_for_greenlets = False
     _turns_at_work: dict[int, Turn] | None = None
@@ -105,38 +108,40 @@ class GreenletMixIn(_Base):
     def server_close(self) -> None:
         """Close as the server does, then wait for the handlers if `block_on_close`."""
         super().server_close()
-        pool = self._pool
-        if pool is None:
-            return
-        if self._blocks_on_close() and not pool.is_worker():
-            pool.join(None if self._limits.graceful_timeout is None else 0)
+        if self._blocks_on_close() and not self._is_worker():
+            for pool in self._pools():
+                pool.join(None if self._limits.graceful_timeout is None else 0)
             self._on_serving_greenlet(self._close_clients)
-        if pool.is_here():
-            pool.close()
+        if self._pool is not None and self._pool.is_here():
+            self._pool.close()
+
+    def _pools(self) -> tuple[WorkerPool, ...]:
+        return self._other_pools if self._pool is None else (self._pool, *self._other_pools)
 
     def _blocks_on_close(self) -> bool:
         return self.block_on_close
 
     def _is_worker(self) -> bool:
-        return self._pool is not None and self._pool.is_worker()
+        return any(pool.is_worker() for pool in self._pools())
 
     def _at_work(self) -> Iterator[AtWork]:
-        return map(self._describe, () if self._pool is None else self._pool.at_work())
+        for pool in self._pools():
+            for worker, job in pool.at_work():
+                yield self._describe(pool, worker, job)
 
-    def _describe(self, work: tuple[Any, Any]) -> AtWork:
-        worker, job = work
+    def _describe(self, pool: WorkerPool, worker: Any, job: Any) -> AtWork:
         request, address = job[:2] if isinstance(job, tuple) else (job.request, job.address)
 
         def cut() -> None:
             if not isinstance(request, tuple):
                 hang_up(request)
-            if self._pool is not None:
-                self._pool.end(worker)
+            pool.end(worker)
 
         return AtWork(address, request, whereabouts.find(worker.gr_frame).line, cut)
 
     def _join_workers(self, timeout: float) -> bool:
-        return self._pool is None or self._pool.join(timeout)
+        deadline = monotonic() + timeout
+        return all(pool.join(max(0.0, deadline - monotonic())) for pool in self._pools())
 
     def _pool_here(self) -> WorkerPool:
         pool = self._pool
@@ -148,6 +153,7 @@ class GreenletMixIn(_Base):
                 run = self._run_datagram
             if self._observes():
                 run = functools.partial(self._run_observed_turn, run)
+            self._other_pools = tuple(each for each in self._pools() if not each.is_done())
             self._hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
             pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets)
         return pool
@@ -179,8 +185,9 @@ class GreenletMixIn(_Base):
         except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
             endings.end_one_of_many(self, job, error)
             return False
-        if outcome is PARK and self._serving is not None and not self._is_closed:
-            self._serving.lot.park(job)
+        lot = job.lot
+        if outcome is PARK and lot is not None and not self._is_closed:
+            lot.park(job)
             return False
         if outcome is END:
             endings.end_one_of_many(self, job)
@@ -247,21 +254,21 @@ class GreenletMixIn(_Base):
 
     def _goes_on(self, client: Client, outcome: turns.Outcome) -> bool:
         """Park the client if that is the outcome; say whether it wants another turn at once."""
-        serving = self._serving
+        lot = client.lot
         if outcome is turns.END:
             return False
-        if serving is None:
+        if lot is None:
             # The next run of serve_forever goes on with it, or server_close() ends it.
-            client.state = PARKED
+            self._come_back(client, outcome)
             return False
         if outcome is turns.PARK and self._is_closed:
             self._close_client(client)
         elif outcome is turns.PARK:
-            serving.lot.park(client)
+            lot.park(client)
         return outcome is turns.GO_ON
 
     def _leave_hub(self, hub_ends: bool) -> None:
-        pool = self._pool
+        pool = next((each for each in self._pools() if each.is_here()), None)
         if pool is not None and hub_ends:
             if not pool.is_done():
                 # They may take for ever, and one of them may wait for just this.
@@ -275,5 +282,7 @@ class GreenletMixIn(_Base):
                 _log.warning("a handler lets nobody end it, and is left behind")
                 lifetime.spare_hub()
             pool.close()
-            self._pool = None
+            self._other_pools = tuple(each for each in self._other_pools if each is not pool)
+            if self._pool is pool:
+                self._pool = None
         super()._leave_hub(hub_ends)
