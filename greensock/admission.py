@@ -7,6 +7,7 @@ none of it, and an exchange costs the same with and without limits.
 from __future__ import annotations
 
 import sys
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from greensock.net import open_files
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # Descriptors left to the program: its files, its database, a child's pidfd, a log. Arbitrary, and
 # never more than a quarter of a small limit.
 _RESERVE = 64
+
+# Seconds between two counts of the open files while there is no room. Arbitrary: see below.
+_COUNTING_INTERVAL = 1.0
 
 # Clients turned away per wake-up while there is no room. Arbitrary: about a millisecond's worth.
 _TURNED_AWAY_AT_ONCE = 32
@@ -46,7 +50,9 @@ class Door:
     def __init__(self, serving: Any) -> None:
         self._serving = serving
         self._server = serving.server
-        self._of_files: int | None = None
+        #: What the limit of open files was when clients were last counted out by it, and when.
+        self._files: int | None = None
+        self._counted = 0.0
         self._spare: SpareDescriptor | None = None
         self._overflow = "pause"
         self.networks: Networks | None = None
@@ -61,7 +67,7 @@ class Door:
             return
         limits = server._limits
         self._overflow = limits.overflow
-        self.limit = limits.max_connections or self._limit_of_files()
+        self.limit = limits.max_connections or self._limit_by_files()
         if self._overflow == "reject" and self._spare is None:
             self._spare = SpareDescriptor()
         self._count_networks()
@@ -69,25 +75,33 @@ class Door:
             self.networks is not None or limits.idle_timeout is not None or self._serving.observes
         )
 
-    def _limit_of_files(self) -> int:
-        if self._of_files is None:
-            self._of_files = files_for_clients(self._open())
-        return self._of_files
+    def _limit_by_files(self) -> int:
+        self._files, self._counted = open_files.limit(), monotonic()
+        return files_for_clients(self._open())
+
+    def _may_have_more_files(self) -> bool:
+        """Whether to count again: the limit is another now, or the program may have closed files.
+
+        To count 20,000 takes 5 ms, so not for each client who comes where another has gone.
+        """
+        if self._server._limits.max_connections is not None:
+            return False
+        return self._files != open_files.limit() or monotonic() - self._counted > _COUNTING_INTERVAL
 
     def _open(self) -> int:
         return self._server._open_now()  # type: ignore[no-any-return]
 
     def _count_networks(self) -> None:
-        limits = self._server._limits
+        server = self._server
+        limits, before = server._limits, server._networks
         most = limits.max_connections_per_ip
         if most is None:
-            self.networks = None
+            self.networks = server._networks = None
             return
         # Not before: with it comes `ipaddress`, 0.3 MiB that each child would copy for nothing.
         from greensock.networks import Networks
 
-        before = self.networks
-        self.networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
+        self.networks = server._networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
         if before is not None:
             before.move_to(self.networks)
         else:
@@ -97,7 +111,11 @@ class Door:
 
     def room(self) -> int:
         """How many more clients may be let in; may be negative once a limit was lowered."""
-        return self.limit - self._open()
+        room = self.limit - self._open()
+        if room <= 0 and self._may_have_more_files():
+            self.limit = self._limit_by_files()
+            room = self.limit - self._open()
+        return room
 
     def lets_in(self, request: Any, client_address: Any) -> bool:
         """Whether one newcomer may stay, who is counted then."""

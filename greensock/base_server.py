@@ -302,6 +302,21 @@ class BaseServer(ClientCare):
             request = listening.adopt(request, self._accepted_class)
         if self._checks_newcomers and not self._let_in(request, client_address):
             return None
+        serving = self._serving
+        if serving is not None and serving.is_of_streams:
+            serving.offered = request
+            try:
+                self._offer(request, client_address)
+            finally:
+                if serving.offered is not None:
+                    serving.offered = None
+                    self._leave_to_program(request, client_address)
+        else:
+            self._offer(request, client_address)
+        return None
+
+    def _offer(self, request: Any, client_address: Any) -> None:
+        """Have the program's hooks verify and process a request."""
         try:
             is_wanted = self.verify_request(request, client_address)
         except BaseException:
@@ -310,7 +325,7 @@ class BaseServer(ClientCare):
             raise
         if not is_wanted:
             self.shutdown_request(request)
-            return None
+            return
         try:
             self.process_request(request, client_address)
         except BaseException as error:  # noqa: BLE001 - raised again if it is no error
@@ -318,7 +333,6 @@ class BaseServer(ClientCare):
                 endings.tell(self, request, client_address, error)
             finally:
                 self.shutdown_request(request)
-        return None
 
     #: What the serving loop calls: `_accept_one`, or more of them at once where that is cheaper.
     _accept_some = _accept_one

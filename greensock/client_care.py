@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,18 +13,25 @@ from greensock import endings, tls_renewals, turns, whereabouts, whole_requests
 from greensock.client_hooks import ClientHooks
 from greensock.draining import AtWork, Drain, hang_up
 from greensock.handler_shape import HandlerShape
+from greensock.hub import strays
 from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client
 from greensock.hub.waking import Latch
 from greensock.limits import Limits
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.listening import AcceptError
-from greensock.net.request_sockets import SMALL_READ_SIZE, OriginalSocket, is_request_socket
+from greensock.net.request_sockets import (
+    SMALL_READ_SIZE,
+    OriginalSocket,
+    is_closed,
+    is_request_socket,
+)
 from greensock.serving import Serving
 from greensock.stats import Counters
 from greensock.turns import Outcome
 
 if TYPE_CHECKING:
+    from greensock.networks import Networks
     from greensock.tls_serving import TlsServing
 
 _log = logging.getLogger("greensock.serve")
@@ -68,6 +76,8 @@ class ClientCare(ClientHooks):
         self._known_listener: Any = None
         #: What makes a request that suits where handlers run: what `_request_class` said last.
         self._accepted_class: Callable[..., OriginalSocket] = self._request_class()
+        #: How many clients each network has, where that is limited.
+        self._networks: Networks | None = None
         #: Clients left over from a run of serve_forever that has ended.
         self._suspended: list[Client] = []
         #: Whether server_close() was called: then nobody is parked any more.
@@ -205,6 +215,7 @@ class ClientCare(ClientHooks):
         shape = self._shape()
         if not (shape.parks and is_request_socket(request)):
             return None
+        self._take(request)
         client = Client(request, client_address)
         serving.lot.admit(client)
         if shape.waits_for_data:
@@ -226,9 +237,51 @@ class ClientCare(ClientHooks):
 
     def _begin_whole(self, request: Any, client_address: Any) -> None:
         """Count in a request that is handled as a whole, beside the lot."""
+        self._take(request)
         self._counters.begin_whole()
         if self._serving is not None and self._serving.observes:
             self._tell("busy", request, client_address)
+
+    def _take(self, request: Any) -> None:
+        """The request is in this server's care, and not in the program's."""
+        serving = self._serving
+        if serving is not None and serving.offered is request:
+            serving.offered = None
+        elif strays.watched and strays.forget(request):
+            self._count_whole_out()
+
+    def _leave_to_program(self, request: Any, client_address: Any) -> None:
+        """process_request has kept a request to itself: it is open until somebody closes it."""
+        key = id(request)
+        if is_closed(request):
+            self._gone(key, request, client_address)
+            return
+        self._counters.begin_whole()
+
+        def gone(closed: Any) -> None:
+            self._count_whole_out()
+            if self._networks is not None:
+                # At once: who comes back at once may be accepted before the errand's turn.
+                self._networks.release(key)
+            serving = self._serving
+            tell = functools.partial(self._gone, key, closed, client_address)
+            if serving is None or not serving.do_soon(tell):
+                tell()
+
+        strays.watch(request, gone)
+
+    def _gone(self, key: int, request: Any, client_address: Any) -> None:
+        """A client is gone; in the serving thread, or where nobody serves.
+
+        Args:
+            key: the identity that its request has or had.
+            request: None if it is gone as well.
+        """
+        serving = self._serving
+        if serving is not None:
+            serving.client_gone(key, request, client_address)
+        elif self._networks is not None:
+            self._networks.release(key)
 
     def _count_whole_out(self) -> None:
         """Count it out; in any thread."""
@@ -238,8 +291,8 @@ class ClientCare(ClientHooks):
         """Count it out and say so; in the serving thread, or where nobody serves."""
         self._count_whole_out()
         serving = self._serving
-        if serving is not None and serving.lot.on_gone is not None:
-            serving.lot.on_gone(request, client_address)
+        if self._networks is not None or (serving is not None and serving.lot.on_gone is not None):
+            self._gone(id(request), request, client_address)
 
     def _tell(self, state: str, request: Any, client_address: Any) -> None:
         """Tell an overridden `on_connection`."""

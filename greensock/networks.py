@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import deque
 from typing import Any
 
 
@@ -19,13 +20,18 @@ class Networks:
         self.limit = limit
         self._prefixes = prefixes
         self._trusted = [ipaddress.ip_network(each) for each in trusted]
-        self._counts: dict[Any, int] = {}
+        #: The clients of each network, by the identity of their request. Sets, and not numbers:
+        #: they are left in any thread, without a lock.
+        self._members: dict[Any, set[int]] = {}
         self._network_of: dict[int, tuple[Any, Any]] = {}
+        #: Networks whose last client has gone.
+        self._empty: deque[Any] = deque()
 
     def lets_in(self, request: Any, client_address: Any) -> bool:
         """Count a client in, unless its network has had its share."""
+        self._tidy()
         network = self._network(client_address)
-        if network is not None and self._counts.get(network, 0) >= self.limit:
+        if network is not None and len(self._members.get(network, ())) >= self.limit:
             return False
         self._take(id(request), client_address)
         return True
@@ -38,24 +44,30 @@ class Networks:
         network = self._network(client_address)
         # By the request's identity: what client_address says may change, behind a balancer say.
         self._network_of[key] = (client_address, network)
-        self._counts[network] = self._counts.get(network, 0) + 1
+        self._members.setdefault(network, set()).add(key)
 
     def move_to(self, other: Networks) -> None:
         """Have `other` go on counting, by settings of its own."""
         for key, (address, _) in self._network_of.items():
             other._take(key, address)
 
-    def release(self, request: Any) -> None:
-        """Count a client out. Idempotent."""
-        found = self._network_of.pop(id(request), None)
-        if found is None:
-            return
-        network = found[1]
-        left = self._counts[network] - 1
-        if left:
-            self._counts[network] = left
-        else:
-            del self._counts[network]
+    def release(self, key: int) -> None:
+        """Count out the client whose request has, or had, this identity. Idempotent.
+
+        From any thread; all else is the serving thread's.
+        """
+        found = self._network_of.pop(key, None)
+        if found is not None:
+            members = self._members[found[1]]
+            members.discard(key)
+            if not members:
+                self._empty.append(found[1])
+
+    def _tidy(self) -> None:
+        while self._empty:
+            network = self._empty.popleft()
+            if not self._members.get(network, True):
+                del self._members[network]
 
     def _network(self, client_address: Any) -> Any:
         """The network of an address; None for no IP address, and for one without a limit."""

@@ -59,12 +59,15 @@ class Serving:
         self._errands: deque[Callable[[], Any]] = deque()
         self._lock = _thread.RLock()
         self._ended = False
+        self.is_of_streams: bool = server._is_stream()
         self._wants_service = server._wants_service()
         self._poll_interval = poll_interval
         self._listener: Any = None
         self._listener_fd = -1
         #: `accepting`: whether get_request is being called for this run, and must not wait.
         self._acceptable = self.accepting = False
+        #: The request of a stream that process_request is called with, until somebody takes it.
+        self.offered: Any = None
         self._were_waiting = False  # clients were left without room
         #: Whether shutdown() was called.
         self.stopping = False
@@ -336,18 +339,22 @@ class Serving:
             or "full" in self._holds
             or self._on_leaving is not None
         )
-        self.lot.on_gone = self._client_gone if wanted else None
+        self.lot.on_gone = self._lot_client_gone if wanted else None
 
     def watch_leaving(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever a client has gone."""
         self._on_leaving = callback
         self._attend()
 
-    def _client_gone(self, request: Any, client_address: Any) -> None:
+    def _lot_client_gone(self, request: Any, client_address: Any) -> None:
+        self.client_gone(id(request), request, client_address)
+
+    def client_gone(self, key: int, request: Any, client_address: Any) -> None:
+        """A client has gone, whose request has or had the identity `key`, and is None if lost."""
         if self.door.networks is not None:
-            self.door.networks.release(request)
+            self.door.networks.release(key)
         self.look_for_room()
-        if self.observes:
+        if self.observes and request is not None:
             self.server._tell("closed", request, client_address)
 
     def look_for_room(self) -> None:

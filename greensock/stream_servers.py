@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greensock import tls_renewals
 from greensock.base_server import BaseServer
+from greensock.hub import strays
 from greensock.hub.waiting import wait_readable
 from greensock.net import listening, tcp_options, traffic
 
@@ -241,6 +242,9 @@ class TCPServer(BaseServer):
     def close_request(self, request: Any) -> None:
         """Close one request; may be overridden."""
         request.close()
+        if strays.watched:
+            # An object of the program's own, maybe, that does not say so itself.
+            strays.closed(request)
 
 
 if hasattr(socket, "AF_UNIX"):

@@ -26,6 +26,9 @@ _log = logging.getLogger("greensock.serve")
 # Seconds that handlers which a drain has cut have for their `finally` where their hub ends.
 _UNWINDING = 0.5
 
+# Seconds in which the hub looks at all descriptors once.
+_A_TURN = 0.001
+
 if TYPE_CHECKING:
     from greensock.datagram_servers import Beginner
 
@@ -49,8 +52,8 @@ class GreenletMixIn(_Base):
     else a handler leaves behind never reach another client's.
 
     Outside of `serve_forever`, in a process that gevent has not patched, `handle_request()` gives
-    the greenlets their time: it returns once all have ended, the next request is there, or its
-    `timeout` is over.
+    the greenlets their time. In the main thread that is a turn of the hub; in another, which may
+    end, it returns once all have ended, the next request is there, or its `timeout` is over.
 
     Errors: `sys.exit()` in a handler ends that handler, as in a thread; KeyboardInterrupt reaches
     the main greenlet.
@@ -93,13 +96,15 @@ class GreenletMixIn(_Base):
         """Turn the hub for the handlers that were begun outside of serve_forever.
 
         Nobody else does: with the caller's thread its greenlets would end, and while it blocks in
-        something of its own, they would stand still.
+        something of its own, they would stand still. The main thread does not end; it may be the
+        very client that they wait for.
         """
         pool = self._pool
         if pool is None or not pool.is_here() or pool.is_worker():
             return
         fileno: Callable[[], int] | None = getattr(self, "fileno", None)
-        pool.join_unless_readable(-1 if fileno is None else fileno(), self.timeout)
+        timeout = _A_TURN if lifetime.in_main_thread() else self.timeout
+        pool.join_unless_readable(-1 if fileno is None else fileno(), timeout)
         if not pool.busy and self._hub_is_for_greenlets:
             pool.close()
             self._pool = None
