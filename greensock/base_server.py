@@ -106,9 +106,19 @@ class BaseServer(ClientCare):
             poll_interval: seconds between two calls of `service_actions`, if a subclass overrides
                 it. Nothing else is polled for: an idle server does not wake up at all.
 
+        Raises:
+            RuntimeError: it is running already, in another thread or below the caller. Once
+                `shutdown()` has returned it may be called again, by whatever thread.
+
         Differs from socketserver: stops within milliseconds of `shutdown()`, whatever
-        `poll_interval` is; and other greenlets of the thread run meanwhile.
+        `poll_interval` is; other greenlets of the thread run meanwhile; and a server has one loop
+        at a time.
         """
+        if not self.__is_shut_down.claim():
+            raise RuntimeError(
+                f"serve_forever() of {self!r} is running already: one loop serves all clients, and "
+                f"a mixin says what their handlers run in"
+            )
         # First: a signal handler may call shutdown() before there is a loop to stop.
         self.__serving_greenlet = lifetime.current_greenlet()
         ended = self.__is_shut_down = Latch()

@@ -52,12 +52,19 @@ class Latch:
     def __init__(self, *, is_set: bool = False) -> None:
         self._lock = _thread.RLock()
         self._set = is_set
+        self._is_claimed = False
         self._releases: list[Callable[[], Any]] = []
         #: The hubs of the greenlets that wait.
         self._hubs: list[Any] = []
 
     def is_set(self) -> bool:
         return self._set
+
+    def claim(self) -> bool:
+        """Say whether it is set, and the caller the first to be told so."""
+        with self._lock:
+            claimed, self._is_claimed = self._is_claimed, self._set
+            return self._set and not claimed
 
     def set(self) -> None:
         with self._lock:
