@@ -8,6 +8,7 @@ import sys
 import traceback
 from typing import Any
 
+from greensock import error_origins
 from greensock.line_limits import LineTooLong
 from greensock.printable import printable
 from greensock.stats import Counters
@@ -20,16 +21,20 @@ def report(server: Any, request: Any, client_address: Any) -> None:
 
     A client who has merely gone away, or was silent for longer than a timeout allows, is one DEBUG
     record: a crowd that leaves would otherwise be a screen of tracebacks. So is one whose TLS
-    session broke: an `ssl.SSLError` of this request, not of the handler's own clients. One who sent
-    a line without end is one WARNING.
+    session broke. Both only where it is this client's connection that failed, and none of the
+    handler's own. One who sent a line without end is one WARNING.
     """
     counters: Counters = server._counters
     error = sys.exception()
-    if isinstance(error, ConnectionError) or getattr(request, "broken_by", None) == id(error):
+    is_of_client = isinstance(error, ConnectionError | TimeoutError) and error_origins.is_of_client(
+        error, request
+    )
+    is_lost = is_of_client and isinstance(error, ConnectionError)
+    if is_lost or getattr(request, "broken_by", None) == id(error):
         counters.add("disconnects")
         _log.debug("%r went away: %r", client_address, error)
         return
-    if isinstance(error, TimeoutError):
+    if is_of_client and isinstance(error, TimeoutError):
         kind = _kind_of_timeout(server, request, error)
         if kind is not None:
             counters.add_timeout(kind)
