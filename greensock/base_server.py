@@ -8,13 +8,12 @@ turn runs.
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Self
 
-from greensock import draining, endings, error_reports, limits
+from greensock import draining, endings, error_reports, forks_of_programs, limits
 from greensock.client_care import ClientCare
 from greensock.draining import Drain, Drained
 from greensock.handlers import being_opened, construct
@@ -74,10 +73,10 @@ class BaseServer(ClientCare):
         self.__is_shut_down = Latch(is_set=True)
         self.__shutdown_request = False
         self.__serving_greenlet: Any = None
-        self._pid = os.getpid()
         self._counters = Counters()
         ClientCare.__init__(self)
         self._limits = limits.Limits(self)
+        forks_of_programs.watch(self)
 
     @property
     def __shutdown_request(self) -> Any:
@@ -183,7 +182,7 @@ class BaseServer(ClientCare):
         thread, a child) it asks for the stop and returns. Before `serve_forever` it returns at
         once too, and the next `serve_forever` ends as soon as it begins.
         """
-        if os.getpid() != self._pid:
+        if self._is_parents:
             return
         self._ask_to_stop()
         if lifetime.current_greenlet() is not self.__serving_greenlet:
@@ -210,7 +209,7 @@ class BaseServer(ClientCare):
             ValueError: `timeout` is no number of seconds.
         """
         limits.check("graceful_timeout", timeout)
-        if os.getpid() != self._pid:
+        if self._is_parents:
             return None
         if self._serving is None:
             self.draining = True

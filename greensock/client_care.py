@@ -59,6 +59,8 @@ class ClientCare(ClientHooks):
 
     #: Whether handlers run elsewhere than in process_request, which then is soon over.
     _hands_over = False
+    #: Whether this is the child of a handler, where the server is its parent's.
+    _is_parents = False
     #: Whether what a turn has received and not read is there for the next.
     _shares_unread = True
 

@@ -93,6 +93,11 @@ class Counters:
         #: When serve_forever began, by the monotonic clock, or None.
         self.begun: float | None = None
 
+    def renew(self, whole: int) -> None:
+        """In a child, of whose parent a thread may have held the lock: count `whole` requests."""
+        self._lock = _thread.allocate_lock()
+        self.whole = whole
+
     def add(self, name: str) -> None:
         """Count one more of the counter `name`."""
         with self._lock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import itertools
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ _loading: set[int] = set()
 
 # Renewals that came amid that.
 _postponed: deque[Callable[[], None]] = deque()
+
+# In a child, of whose parent's threads one may have been at that.
+os.register_at_fork(after_in_child=_loading.clear)
+os.register_at_fork(after_in_child=_postponed.clear)
 
 
 class Renewals:

@@ -6,7 +6,6 @@ Loaded by the first server that has one.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +67,7 @@ class TlsServing:
         limits = (server._limits.write_timeout, server.handshake_timeout, _FAREWELL)
         patience = next(limit for limit in limits if limit is not None)
         serving = server._serving
-        if os.getpid() != server._pid:
+        if server._is_parents:
             return patience
         if serving is None:
             return 0.0

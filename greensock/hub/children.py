@@ -38,6 +38,7 @@ _MOST_LOOKED_AT = 1000
 # The originals, patched process or not. Looked up once: whatever a parent touches between two forks
 # the kernel has to copy, at 1 to 3 us a page.
 _fork: Callable[[], int] = monkey.get_original("os", "fork")
+_get_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 _waitpid: Callable[[int, int], tuple[int, int]] = monkey.get_original("os", "waitpid")
 
 
@@ -46,12 +47,48 @@ _waitpid: Callable[[int, int], tuple[int, int]] = monkey.get_original("os", "wai
 _left: set[int] = set()
 
 
+# The native thread that forks a child here.
+_forking: int | None = None
+
+
 def fork() -> int:
     """As os.fork, without what gevent adds to it; reaps who was left and has ended since."""
+    global _forking
     if _left:
         for pid in tuple(_left):
             has_exited(pid)
-    return _fork()
+    _forking = _get_ident()
+    try:
+        return _fork()
+    finally:
+        _forking = None
+
+
+def is_forking() -> bool:
+    """At a fork: whether it is one of `fork`, and not of the program's own."""
+    return _forking == _get_ident()
+
+
+def keep_hub() -> None:
+    """In a child of the program's own fork: have this thread's hub, if it has one, turn here.
+
+    Before anything is changed in it: it still shares its epoll with the parent, who would go deaf.
+    """
+    _left.clear()
+    hub = get_hub_if_exists()
+    if hub is not None:
+        hub.loop.reinit()
+        for part in (hub._threadpool, hub._resolver):
+            getattr(part, "_on_fork", lambda: None)()
+
+
+def end_with_this_greenlet() -> None:
+    """In a child: end the process once the calling greenlet has ended.
+
+    As it is with a thread that forks: it is its child's only one.
+    """
+    me = getcurrent()
+    me.parent = greenlet(lambda *_: os._exit(0), me.parent)
 
 
 def leave(pids: Iterable[int]) -> None:

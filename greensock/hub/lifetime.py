@@ -26,7 +26,10 @@ from greensock.hub import process_end, signal_wakeup
 # patched process that each make their first hub at the same time deadlock. A native lock is not
 # patched.
 _LAZY_SETTINGS = ("loop", "format_context", "resolver", "threadpool")
-_lock = _thread.allocate_lock()
+_lock: Any = _thread.RLock()
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+)
 
 # Seconds between looks for a signal where only Python code would notice it (see below).
 _SIGNAL_CHECK_INTERVAL = 0.2

@@ -13,6 +13,7 @@ import signal
 from typing import Any
 
 from gevent import get_hub
+from gevent._hub_local import get_hub_if_exists
 
 from greensock.hub.waiting import READ
 
@@ -24,13 +25,18 @@ class SignalWakeup:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
-        self._watcher: Any = get_hub().loop.io(self._reader, READ, ref=False)
+        self._hub = get_hub()
+        self._watcher: Any = self._hub.loop.io(self._reader, READ, ref=False)
         self._watcher.start(self._drain)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._reader, 4096)
+
+    def is_here(self) -> bool:
+        """Whether it wakes the hub of this thread."""
+        return get_hub_if_exists() is self._hub
 
     def close(self) -> None:
         """Stop; a descriptor that somebody else has set since is left alone."""
@@ -73,6 +79,23 @@ def end() -> None:
     if _users <= 0 and _wakeup is not None:
         wakeup, _wakeup = _wakeup, None
         wakeup.close()
+
+
+def renew() -> None:
+    """In a child that keeps this thread's hub: have its own signals noticed there."""
+    global _wakeup
+    if _wakeup is None:
+        return
+    if not _wakeup.is_here():
+        leave_to_parent()
+        return
+    _wakeup.close()
+    other = signal.set_wakeup_fd(-1)
+    if other == -1:
+        _wakeup = SignalWakeup()
+    else:
+        signal.set_wakeup_fd(other)
+        _wakeup = None
 
 
 def leave_to_parent() -> None:

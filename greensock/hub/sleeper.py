@@ -109,6 +109,20 @@ class Sleeper:
                 self._asleep = False
         self._rung = False
 
+    def is_of_caller(self) -> bool:
+        """Whether the caller is the sleeping greenlet itself, which so is not asleep."""
+        return getcurrent() is self._greenlet
+
+    def renew_lock(self) -> None:
+        """In a child: a thread that is not here may have held it at the fork."""
+        self._waker.renew_lock()
+
+    def stay_behind(self) -> None:
+        """In a child: have nothing wake the greenlet, which is the parent's."""
+        self._asleep = False
+        self._hub_errands.clear()
+        self._waker.close()
+
     def close(self) -> None:
         self._closed = True
         self._waker.close()

@@ -50,17 +50,18 @@ class StallWatch:
         try:
             monkey.get_original("_thread", "start_new_thread")(self._run, ())
         except RuntimeError:
-            self._stop_counting()
+            self.stop_counting()
             raise
 
     def close(self) -> None:
         """End the thread; in the watched thread."""
-        self._stop_counting()
+        self.stop_counting()
         self._open.release()
         # Not for ever: it may be writing to a log that is held by whoever is blocked by this.
         self._running.acquire(timeout=1.0)
 
-    def _stop_counting(self) -> None:
+    def stop_counting(self) -> None:
+        """Stop what the hub does for it; in the watched thread."""
         if self._counter is not None:
             self._counter.stop()
             self._counter.close()

@@ -37,6 +37,10 @@ class Waker:
             if self._async is not None:
                 self._async.send()
 
+    def renew_lock(self) -> None:
+        """In a child: a thread that is not here may have held it at the fork."""
+        self._lock = _thread.RLock()
+
     def close(self) -> None:
         """Stop; only the thread that made it may do so. Idempotent."""
         with self._lock:

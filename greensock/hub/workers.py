@@ -55,6 +55,8 @@ class WorkerPool:
         self._next_turn: Any = None
         self._joiners: list[Latch] = []
         self._closed = False
+        #: Workers that are the parent's: were nothing to refer to them, they would be ended.
+        self._left: set[Any] = set()
 
     def is_here(self) -> bool:
         """Whether this thread's hub is the one whose greenlets these are."""
@@ -132,6 +134,21 @@ class WorkerPool:
         for worker in self._workers.difference(self._idle):
             # Through the hub: thrown from here, control would end up there and not come back.
             self._hub.loop.run_callback(worker.throw, GreenletExit)
+
+    def stay_behind(self) -> list[Any]:
+        """In a child: leave to the parent all jobs, and the workers that run one; return the jobs.
+
+        The calling worker, if it is one, runs no other job than its own.
+        """
+        left = [*self.jobs, *self._unfinished, *(job for _, job in self.at_work())]
+        self._left = self._workers.difference(self._idle)
+        self._closed = getcurrent() in self._left
+        self._workers.intersection_update(self._idle)
+        self.jobs.clear()
+        self._unfinished.clear()
+        self._joiners.clear()
+        self._close_next_turn()
+        return left
 
     def close(self) -> None:
         """End the idle workers now, and each busy one as soon as it has nothing to do.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from greensock import endings, turns
+from greensock import endings, forks_of_programs, turns
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork
 from greensock.handler_shape import ends_plainly
@@ -71,6 +71,7 @@ class ForkingMixIn(_Base):
     linger = 0.2
 
     _hands_over = True
+    _of_process = ("active_children", "_child_turns", "_crowd", "_marks", "_vacancies")
     _shares_unread = False
     _workers = "processes"
     _accept_some = BaseServer._accept_one
@@ -362,6 +363,7 @@ class ForkingMixIn(_Base):
             if serving is not None and serving.lot.descriptors is not None:
                 serving.lot.descriptors.close_all_but(client.request)
         self._serving, self._suspended = None, []
+        forks_of_programs.leave_all_to_parent()
         for sock in client.request if isinstance(client.request, tuple) else (client.request,):
             if isinstance(sock, CooperativeSocket):
                 sock.forget_hub()

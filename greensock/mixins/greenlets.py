@@ -63,6 +63,7 @@ class GreenletMixIn(_Base):
     max_greenlets: int | None = None
 
     _hands_over = True
+    _of_process = ("_pool", "_turns_at_work")
     _pool: WorkerPool | None = None
     #: Those of other threads, in which handlers of earlier runs of `serve_forever` are still busy.
     _other_pools: tuple[WorkerPool, ...] = ()

@@ -93,6 +93,7 @@ class ThreadingMixIn(_Base):
     linger = 0.05
 
     _hands_over = True
+    _of_process = ("_threads", "_crowd", "_turns_at_work", "_awaiting_ends")
     _workers = "threads"
     _accept_some = BaseServer._accept_one
     _threads = Threads()

@@ -20,16 +20,22 @@ from greensock.net.tls_sockets import TlsSocket
 # One lock for each of thousands of clients would be most of what they cost beside OpenSSL; a call
 # holds its lock for microseconds. Arbitrary: far more than threads that run at once.
 _LOCKS = 64
-_locks: list[Any] = []
+_locks: list[Any] = [_thread.RLock() for _ in range(_LOCKS)]
 
 
-def _renew_locks() -> None:
-    # A thread that does not exist in a child may have held one at the fork.
-    _locks[:] = [_thread.RLock() for _ in range(_LOCKS)]
+def _acquire_all() -> None:
+    # At a fork, no thread is to be in OpenSSL: it would hold locks of its for ever in the child.
+    # That is 3 us.
+    for lock in _locks:
+        lock.acquire()
 
 
-_renew_locks()
-os.register_at_fork(after_in_child=_renew_locks)
+def _release_all() -> None:
+    for lock in _locks:
+        lock.release()
+
+
+os.register_at_fork(before=_acquire_all, after_in_parent=_release_all, after_in_child=_release_all)
 
 
 class BlockingTlsSocket(TlsSocket):

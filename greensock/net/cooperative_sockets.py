@@ -318,6 +318,14 @@ class CooperativeSocket(RequestSocket):
         """In a fresh child: drop watchers of the loop that stayed with the parent."""
         self._reading = self._writing = None
 
+    def stay_behind(self) -> None:
+        """In a child: have nothing wake who waits for this request, which is the parent's."""
+        for watcher in (self._reading, self._writing, *_extra_watchers.pop(self, ())):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self._reading = self._writing = None
+
     def detach(self) -> int:
         fd = RequestSocket.detach(self)
         self._close_watchers()

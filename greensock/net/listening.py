@@ -14,6 +14,7 @@ from typing import Any
 
 from gevent import monkey
 
+from greensock.hub import children
 from greensock.net.request_sockets import OriginalSocket, c_socket
 
 
@@ -186,13 +187,27 @@ def adopt(request: Any, request_class: Callable[..., OriginalSocket]) -> Any:
     return adopted
 
 
+# Whether another process may serve with the same listeners.
+_are_shared = False
+
+
+def _note_fork() -> None:
+    global _are_shared
+    if not children.is_forking():
+        _are_shared = True
+
+
+os.register_at_fork(after_in_parent=_note_fork, after_in_child=_note_fork)
+
+
 @contextlib.contextmanager
 def non_blocking(sock: Any) -> Iterator[None]:
     """Put the descriptor of `sock` in non-blocking mode for a while, whatever its timeout says.
 
     A client who is gone, or whom another process took, leaves a readable listener with nobody to
     accept: there a blocking accept would stop the hub. The mode is shared with every process that
-    has the socket, so it is put back at the end; children do not touch it.
+    has the socket, so it is put back at the end, unless the program has forked: then another of
+    its processes may serve. Children do not touch it.
     """
     try:
         fd = sock.fileno()
@@ -204,7 +219,7 @@ def non_blocking(sock: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        if was_blocking:
+        if was_blocking and not _are_shared:
             with contextlib.suppress(OSError):
                 if sock.fileno() == fd:
                     os.set_blocking(fd, True)

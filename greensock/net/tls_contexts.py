@@ -89,7 +89,8 @@ def tried_certificate(
                 f"there is no certificate with its key in {where}: {_why(error)}"
             ) from error
 
-    load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    with context_lock:
+        load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
     def load() -> None:
         with context_lock:

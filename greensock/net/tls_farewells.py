@@ -58,6 +58,15 @@ class Farewells:
                 c_socket.shutdown(request, SHUT_WR)
         on_end()
 
+    def stay_behind(self) -> list[Any]:
+        """In a child: leave all to the parent; return the requests, whose descriptors are open."""
+        left, self._pending = self._pending, {}
+        for watcher, timer, _ in left.values():
+            for each in (watcher, timer):
+                each.stop()
+                each.close()
+        return list(left)
+
     def close(self) -> None:
         """End all now, without."""
         for request in list(self._pending):

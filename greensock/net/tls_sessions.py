@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import math
+import os
 import ssl as _stdlib_ssl
 from collections.abc import Callable
 from ssl import SSLWantReadError, SSLWantWriteError
@@ -50,6 +51,14 @@ class Terms:
 #: Held while a context is changed (`tls_contexts.reload`) or a connection made from it: OpenSSL
 #: copies a context's certificate without a lock. Signal handlers may come in between.
 context_lock = _thread.RLock()
+
+# Nor is there to be anybody amid that at a fork, who would hold locks of OpenSSL's for ever in the
+# child: it would hang in its handshake.
+os.register_at_fork(
+    before=context_lock.acquire,
+    after_in_parent=context_lock.release,
+    after_in_child=context_lock.release,
+)
 
 
 class TlsSession(CooperativeSocket):

@@ -1,0 +1,163 @@
+"""What becomes of servers in a process that the program has forked.
+
+A fork leaves the child one thread, the one that has forked; of what the others did it has nothing.
+Here the same holds of greenlets. So no server serves in the child, but one whose own serving
+greenlet has forked; every other is as if it had never served, and may serve anew. Open clients
+stay with the parent: the child closes its descriptors of them, but for what the forking greenlet
+has in hand.
+
+What else is the parent's is kept, and never looked at again: a greenlet to which nothing refers
+would be ended, and run its `finally` here.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import os
+import sys
+import weakref
+from types import FrameType
+from typing import Any
+
+from greensock.hub import children, lot, process_end, signal_wakeup
+from greensock.hub.lot import Client
+from greensock.hub.waking import Latch
+from greensock.net import listening
+from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.net.request_sockets import is_request_socket
+from greensock.tls_renewals import Renewals
+
+_servers: dict[int, weakref.ref[Any]] = {}
+_parents: list[Any] = []
+
+
+def watch(server: Any) -> None:
+    """Look after `server` in every process that is forked while it exists."""
+    # By its id: a program's server may compare as it likes.
+    key = id(server)
+    _servers[key] = weakref.ref(server, lambda _: _servers.pop(key, None))
+
+
+def _all() -> list[Any]:
+    found = [each() for each in list(_servers.values())]
+    return [each for each in found if each is not None]
+
+
+def leave_all_to_parent() -> None:
+    """In a child that runs one handler, and nothing else of its parent: it has no servers."""
+    for server in _all():
+        vars(server)["_is_parents"] = True
+
+
+def _begin_anew() -> None:
+    if children.is_forking():
+        return
+    process_end.serving.clear()
+    children.keep_hub()
+    signal_wakeup.renew()
+    servers = _all()
+    in_hand = _requests_in_hand(sys._getframe())
+    for server in servers:
+        _leave(server, in_hand)
+    lot.keep(server._serving.lot for server in servers if server._serving is not None)
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
+def _requests_in_hand(frame: FrameType | None) -> list[Any]:
+    """What requests the calling greenlet is at work on."""
+    found = []
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if type(value) is Client:
+                found.append(value.request)
+            elif is_request_socket(value):
+                found.append(value)
+        frame = frame.f_back
+    return found
+
+
+def _leave(server: Any, in_hand: list[Any]) -> None:
+    serving = server._serving
+    lives_on = False
+    whole = 0
+    if serving is not None and serving.sleeper.in_this_thread():
+        lives_on = serving.sleeper.is_of_caller()
+        if server._is_worker():
+            children.end_with_this_greenlet()
+        # At most one: a datagram counts as none.
+        whole = any(request not in serving.lot.clients for request in in_hand)
+        _leave_clients(server, serving, in_hand)
+        _leave_waits(serving, lives_on)
+    names = {name for each in type(server).__mro__ for name in vars(each).get("_of_process", ())}
+    if lives_on:
+        names.discard("_pool")
+    left = {name: vars(server).pop(name) for name in names if name in vars(server)}
+    _parents.append((serving, left))
+    server._counters.renew(int(whole))
+    if hasattr(server, "_tls_renewals"):
+        server._tls_renewals = Renewals()
+    if serving is not None and not lives_on:
+        _forget_run(server)
+    vars(server)["_is_parents"] = False
+
+
+def _forget_run(server: Any) -> None:
+    # Past its __setattr__, which is for limits.
+    vars(server).pop("draining", None)
+    vars(server).update(
+        _serving=None,
+        _drain=None,
+        _BaseServer__is_shut_down=Latch(is_set=True),
+        _BaseServer__shutdown_request=False,
+        _BaseServer__serving_greenlet=None,
+    )
+
+
+def _leave_clients(server: Any, serving: Any, in_hand: list[Any]) -> None:
+    """Close the descriptors of all clients, telling nobody, but of those `in_hand`."""
+    pool = getattr(server, "_pool", None)
+    jobs = [] if pool is None else pool.stay_behind()
+    requests = [
+        *serving.lot.clients,
+        *(each.request for each in server._at_work()),
+        *(each.request for each in serving.ready if type(each) is Client),
+        *(each[0] for each in jobs if type(each) is tuple),
+    ]
+    if server._farewells is not None:
+        requests += server._farewells.stay_behind()
+    gone = [
+        each
+        for each in requests
+        if is_request_socket(each) and not any(each is other for other in in_hand)
+    ]
+    for request in gone:
+        client = serving.lot.clients.get(request)
+        if client is not None:
+            serving.lot.forget(client)
+        if isinstance(request, CooperativeSocket):
+            request.stay_behind()
+    children.close_descriptors(listening.abandon(gone))
+    for queue in (serving.ready, serving.returned, serving._errands):
+        queue.clear()
+
+
+def _leave_waits(serving: Any, lives_on: bool) -> None:
+    """Have the hub, which turns in the child too, not wake what is the parent's."""
+    serving._lock = _thread.RLock()
+    serving.sleeper.renew_lock()
+    if serving._stall_watch is not None:
+        # Its thread is not here.
+        serving._stall_watch.stop_counting()
+        serving._stall_watch = serving._stall_timeout = None
+    if lives_on:
+        return
+    serving.stop_listening()
+    for timer in serving._timers:
+        timer.stop()
+        timer.close()
+    with contextlib.suppress(ValueError):
+        serving.lot.suspend()
+    serving.sleeper.stay_behind()
