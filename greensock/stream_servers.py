@@ -123,7 +123,9 @@ class TCPServer(BaseServer):
         """Bind the socket; may be overridden."""
         if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT"):
+        # Linux from 6.12.9 on refuses it to sockets that have no ports, which had no use for it.
+        has_ports = self.address_family in (socket.AF_INET, socket.AF_INET6)
+        if self.allow_reuse_port and has_ports and hasattr(socket, "SO_REUSEPORT"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()

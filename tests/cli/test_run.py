@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from ..clients import ask, connect
 from ..separate_process import STUCK
+from ..tls.certificates import authority, client_context, write_pem
 from .started import ENVIRONMENT, ended, greensock_run
 
 FACTS = """
@@ -255,8 +256,12 @@ def test_program_whose_classes_were_made_before_runs_as_it_was(folder: Path) -> 
     assert checked.stdout.startswith("on the standard library's socketserver already: http.server")
 
 
-def answer_of_page(port: int) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=STUCK)
+def answer_of_page(port: int, over_tls: bool) -> int:
+    if over_tls:
+        ours = client_context()
+        connection: HTTPConnection = HTTPSConnection("127.0.0.1", port, timeout=STUCK, context=ours)
+    else:
+        connection = HTTPConnection("127.0.0.1", port, timeout=STUCK)
     try:
         for _ in range(2):
             connection.request("GET", "/facts.py")
@@ -267,11 +272,13 @@ def answer_of_page(port: int) -> int:
         connection.close()
 
 
-def ended_by(command: list[str], how: signal.Signals, folder: Path) -> tuple[int, str, str]:
+def ended_by(
+    command: list[str], how: signal.Signals, folder: Path, *options: str
+) -> tuple[int, str, str]:
     """Serve a folder with the module http.server, ask, and end it."""
     arguments = ["-m", "http.server", "0", "--bind", "127.0.0.1", "--protocol", "HTTP/1.1"]
     with subprocess.Popen(
-        [*command, *arguments],
+        [*command, *arguments, *options],
         cwd=folder,
         # What is busy as the program ends is dropped, as daemon threads are; but their sockets are
         # not even collected.
@@ -284,7 +291,7 @@ def ended_by(command: list[str], how: signal.Signals, folder: Path) -> tuple[int
         line = process.stdout.readline()
         found = re.search(r"port (\d+)", line)
         assert found, line
-        assert answer_of_page(int(found[1])) == 200
+        assert answer_of_page(int(found[1]), "--tls-cert" in options) == 200
         process.send_signal(how)
         try:
             out, err = process.communicate(timeout=STUCK)
@@ -301,6 +308,14 @@ def test_signal_ends_a_server_as_if_started_by_python(folder: Path, how: signal.
     with ThreadPoolExecutor() as pool:
         plainly, *on_greensock = pool.map(serve, commands)
     assert on_greensock == [plainly, plainly]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="http.server of Python 3.14 knows TLS")
+@pytest.mark.parametrize("mixin", ["greenlet", "threading", "forking"])
+def test_https_server_of_the_standard_library(folder: Path, tmp_path: Path, mixin: str) -> None:
+    certificate = write_pem(authority().issue_cert("127.0.0.1"), tmp_path)
+    command = greensock_run("--mixin", mixin)
+    ended_by(command, signal.SIGTERM, folder, "--tls-cert", str(certificate))
 
 
 ONCE = """

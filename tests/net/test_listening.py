@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import socket
+import tempfile
 import threading
 import time
 from typing import Any
@@ -21,6 +22,10 @@ from ..separate_process import HERE, LIBUV, PATCHED, PATCHED_LIBUV, UNPATCHED
 from ..server_kinds import (
     ANY_PORT,
     GREENLET,
+    TCP,
+    UDP,
+    UNIX_DATAGRAM,
+    UNIX_STREAM,
     ClassicEcho,
     Echo,
     in_each_process,
@@ -51,6 +56,17 @@ pytest_plugins = ["tests.alone"]
 )
 def test_errors_of_accept_are_told_apart(number: int, meaning: AcceptError) -> None:
     assert classify(OSError(number, os.strerror(number))) is meaning
+
+
+@pytest.mark.parametrize("transport", [TCP, UDP, UNIX_STREAM, UNIX_DATAGRAM])
+@under_every_mixin
+def test_ports_are_reused_where_there_are_ports(mixin: str, transport: str) -> None:
+    shared = type("Shared", (server_class(mixin, transport),), {"allow_reuse_port": True})
+    with tempfile.TemporaryDirectory() as folder:
+        has_ports = transport in (TCP, UDP)
+        with shared(ANY_PORT if has_ports else f"{folder}/socket", Echo) as server:
+            if has_ports:
+                shared(server.server_address, Echo).server_close()
 
 
 class Records(logging.Handler):
