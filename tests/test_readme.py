@@ -215,6 +215,17 @@ def test_set_up_commands_share_an_environment() -> None:
     assert set(named) <= set(extras)
 
 
+def test_every_python_that_is_promised_is_tried() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    first, *others = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert project["requires-python"] == f">={first}"
+    assert f"CPython {first}, {', '.join(others[:-1])} and {others[-1]}," in README
+    script = REPOSITORY.joinpath(".ci/pythons").read_text(encoding="utf-8")
+    assert f"{' | '.join(others)} | oldest) " in script
+    for dependency in project["dependencies"]:
+        assert dependency.replace(">=", " from ") in README
+
+
 def test_ci_runs_the_test_command_of_readme() -> None:
     script = REPOSITORY.joinpath(".ci/run").read_text(encoding="utf-8")
     (pattern,) = re.findall(r"grep '(.+)' README\.md", script)

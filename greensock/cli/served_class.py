@@ -14,6 +14,7 @@ from greensock.cli.targets import in_one_line
 from greensock.cli.usage import UsageError
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
+from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.net.addresses import Address
 
@@ -125,7 +126,8 @@ def _defaults(server_class: Any) -> dict[str, Any]:
     names: dict[str, Any] = {}
     if server_class.graceful_timeout is None:
         names["graceful_timeout"] = _GRACEFUL_TIMEOUT
-    if server_class.stall_timeout is None:
+    if server_class.stall_timeout is None and not issubclass(server_class, ForkingMixIn):
+        # Not where handlers are in children: it takes a thread, and none is to be there at a fork.
         names["stall_timeout"] = _STALL_TIMEOUT
     if issubclass(server_class, ThreadingMixIn):
         # A thread that is stuck when its time is over does not keep the program.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,19 @@ def serve(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
             process.terminate()
             assert process.wait(STUCK) == 0
             assert process.stdout.read() == ""
+
+
+@pytest.mark.parametrize("options", [(), ("--metrics", "127.0.0.1:0")])
+def test_no_thread_is_there_when_a_server_forks(
+    options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """One might hold a lock for ever in the child: Python 3.12 and later warn of that."""
+    monkeypatch.setenv("PYTHONWARNINGS", "always::DeprecationWarning")
+    arguments = ("greensock.examples:ClassicEcho", "--mixin", "forking", "--bind", "127.0.0.1:0")
+    with serve(*arguments, *options) as (line, process), connect(address_of(line)) as client:
+        assert ask(client, b"x\n") == b"x\n"
+        assert len(os.listdir(f"/proc/{process.pid}/task")) == 1
+    assert "fork()" not in capfd.readouterr().err
 
 
 def address_of(line: str) -> tuple[str, int]:
