@@ -134,6 +134,7 @@ class ClientCare(ClientHooks):
             self._farewells.close()
         self._serving = None
         self._checks_newcomers = False
+        serving.hand_over()
         for client in serving.ready:
             if serving.lot.holds(client):
                 client.state = PARKED
@@ -159,12 +160,15 @@ class ClientCare(ClientHooks):
     def _note_waiting(self, waiting: bool) -> None:
         """Told whether clients wait because there is no room."""
 
-    def _ready_queue(self, serving: Serving) -> tuple[deque[Client], Callable[[], None]]:
-        """Where the lot puts ready clients, and what it calls when it puts one into an empty queue.
+    def _ready_queue(
+        self, serving: Serving
+    ) -> tuple[deque[Client], Callable[[], None], Callable[[], None]]:
+        """Where the lot puts ready clients, and what it calls then: see `Lot`.
 
         Here the serving greenlet begins their turns, all that became ready together in one go.
         """
-        return serving.ready, serving.sleeper.ring_after_events
+        sleeper = serving.sleeper
+        return serving.ready, sleeper.ring_after_events, sleeper.ring
 
     def _begin_turn(self, client: Client) -> None:
         """In the serving greenlet: run a turn, or start it elsewhere."""

@@ -216,7 +216,13 @@ class KeepAliveRequestHandler(StreamRequestHandler):
     def handle(self) -> None:
         """Handle requests one after the other until `close_connection` or the stream's end."""
         while not self.close_connection and self._is_more_to_come():
+            connection = self.connection
+            unread = getattr(connection, "unread", b""), getattr(connection, "unread_at", 0)
             self.handle_one_request()
+            # Where it takes nothing of what is there, it is called again once there is more.
+            is_untaken = unread[0] and unread == (connection.unread, connection.unread_at)
+            if is_untaken and not connection.await_more():
+                break
 
     def _is_more_to_come(self) -> bool:
         """Wait for the next byte; False at the end of the stream."""

@@ -5,6 +5,7 @@ May be imported by anyone; imports nothing of greensock.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 #: Says whether these bytes, from there on, are all of a request that its handler will wait for.
@@ -26,15 +27,27 @@ def ends_with(terminator: bytes, most: int | None) -> IsWhole:
     return is_whole
 
 
+# A request line after which http.server reads on; to any other it answers with an error at once.
+_REQUEST_LINE = re.compile(rb"\s*\S+\s+\S+\s+HTTP/[01]\.[0-9]{1,10}\s*\n")
+
+# Lines of a head that http.server refuses, whatever follows: one more than its 100 of a header, and
+# the request line.
+_TOO_MANY_LINES = 102
+
+
 def has_whole_head(data: bytes, start: int) -> bool:
     """For HTTP: whether the head is all there.
 
-    What is no request line of HTTP/1 is answered with an error at once: nobody need wait for more.
+    What can never be a head is answered with an error at once: nobody need wait for more.
     """
     if data.find(b"\n\r\n", start) >= 0 or len(data) - start > MOST_UNFINISHED:
         return True
     end = data.find(b"\n", start)
-    return end >= 0 and (data.find(b" HTTP/1.", start, end) < 0 or data.find(b"\n\n", end) >= 0)
+    return end >= 0 and (
+        _REQUEST_LINE.match(data, start, end + 1) is None
+        or data.find(b"\n\n", end) >= 0
+        or data.count(b"\n", start) >= _TOO_MANY_LINES
+    )
 
 
 def check_terminator(terminator: object) -> None:

@@ -23,6 +23,7 @@ from greensock.hub.timed_lot import TimedLot
 from greensock.hub.waiting import READ, new_watcher
 from greensock.net import tcp_options
 from greensock.net.listening import AcceptError, is_readable, non_blocking
+from greensock.net.request_sockets import number_of
 from greensock.shortages import Shortage
 from greensock.turns import Outcome
 
@@ -42,8 +43,8 @@ class Serving:
         self.sleeper = Sleeper()
         #: Clients whose turn waits to be begun by the serving greenlet.
         self.ready: deque[Client] = deque()
-        ready, schedule = server._ready_queue(self)
-        self.lot = Lot(ready, schedule, self.client_silent, self.sleeper.ring_soon)
+        ready, schedule, dispatch = server._ready_queue(self)
+        self.lot = Lot(ready, schedule, dispatch, self.client_silent, self.sleeper.ring_soon)
         #: Why nobody is accepted now: "full", "paused", "shortage"; newcomers wait in the kernel.
         self._holds: set[str] = set()
         #: Whether the program's on_connection is told of what becomes of clients.
@@ -136,6 +137,8 @@ class Serving:
         if self.returned or self.lot.forsaken:
             self.take_back()
         if self._acceptable:
+            # Before those who come now.
+            self.hand_over()
             self._accept()
             if self.stopping:
                 return
@@ -162,7 +165,7 @@ class Serving:
         """Do what the end of a turn asks for; `silent_since` is what `turns.Lingering` knows."""
         if client.lot is None and client.state is not WHOLE:
             self.server._take_over(client, outcome)
-        if outcome is Outcome.PARK and (self.server._is_closed or client.request.fileno() < 0):
+        if outcome is Outcome.PARK and (self.server._is_closed or number_of(client.request) < 0):
             # The latter: closed by somebody else a moment before it was parked.
             self.server._close_unparked(client, silent_since)
         elif outcome is Outcome.PARK:
@@ -173,6 +176,11 @@ class Serving:
             self.server._end_whole(client.request, client.address)
         elif self.lot.holds(client):
             self.lot.discard(client)
+
+    def hand_over(self) -> None:
+        """Queue the turns of those who were found ready just now."""
+        if self.lot.hand_over():
+            self.lot.schedule()
 
     def _begin_turns(self) -> None:
         server = self.server
@@ -204,7 +212,7 @@ class Serving:
         # at every turn of the loop.
         self._listener.stop()
         self._acceptable = True
-        self.sleeper.ring()
+        self.sleeper.ring_after_events()
 
     def stop_listening(self) -> None:
         """Close the listener's watcher, so that the listener may be closed. Idempotent."""

@@ -30,6 +30,8 @@ class Source(Protocol):
 
     unread: bytes
     unread_at: int
+    #: Bytes asked of it at first: of a message, all that are not taken are lost.
+    read_size: int
 
     def receive(self, size: int, /) -> bytes: ...
     def fileno(self) -> int: ...
@@ -110,7 +112,9 @@ class SocketReader(_SocketFile):
     """A readable binary file on a request: `io.BufferedReader`'s methods, without its buffer.
 
     Its reads block as the request's `recv` does, and raise what that raises; bytes received before
-    an error are kept for the next read. Closing it does not close the request.
+    an error are kept for the next read. Of a non-blocking request they give what is there, where
+    that is nothing what `io.BufferedReader`'s give: None or b"". Closing it does not close the
+    request.
     """
 
     __slots__ = ()
@@ -155,7 +159,10 @@ class SocketReader(_SocketFile):
         data: bytes = sock.unread
         if not data and size != 0:
             # Received here, a line that comes whole costs three calls less.
-            data = sock.unread = sock.receive(FIRST_READ_SIZE)
+            try:
+                data = sock.unread = sock.receive(sock.read_size)
+            except BlockingIOError:
+                return b""
             sock.unread_at = 0
             if not data:
                 return b""
@@ -185,6 +192,8 @@ class SocketReader(_SocketFile):
                     break
                 parts.append(part)
                 left -= len(part)  # what is negative, no limit, stays so
+        except BlockingIOError:
+            pass
         except BaseException:
             self._put_back(sock, b"".join(parts))
             raise
@@ -193,7 +202,7 @@ class SocketReader(_SocketFile):
     def _next_part(self, sock: Source, at_most: int) -> bytes:
         """Unread bytes, or else new ones; at most `at_most` if that is not negative."""
         if not sock.unread:
-            sock.unread = sock.receive(FIRST_READ_SIZE)
+            sock.unread = sock.receive(sock.read_size)
             sock.unread_at = 0
         return self._take(sock, at_most)
 
@@ -224,8 +233,11 @@ class SocketReader(_SocketFile):
                 break
         return lines
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Exactly `size` bytes, fewer only at the stream's end; all up to that for -1 or None."""
+    def read(self, size: int | None = -1, /) -> bytes | None:
+        """Exactly `size` bytes, fewer only at the stream's end; all up to that for -1 or None.
+
+        None: of a non-blocking request, nothing is there.
+        """
         sock = self._check_open()
         if size is None:
             size = -1
@@ -240,6 +252,9 @@ class SocketReader(_SocketFile):
                     break
                 parts.append(part)
                 left -= len(part)  # what is negative, no limit, stays so
+        except BlockingIOError:
+            if not parts:
+                return None
         except BaseException:
             self._put_back(sock, b"".join(parts))
             raise
@@ -247,7 +262,7 @@ class SocketReader(_SocketFile):
 
     def _read_some(self, sock: Source, at_most: int) -> bytes:
         """What is unread, or else one read: of the size still missing where that is large."""
-        if not sock.unread and at_most >= FIRST_READ_SIZE:
+        if not sock.unread and at_most >= sock.read_size:
             return sock.receive(min(at_most, NEXT_READ_SIZE * 4))
         return self._next_part(sock, at_most)
 
@@ -256,27 +271,41 @@ class SocketReader(_SocketFile):
         sock = self._check_open()
         if size == 0:
             return b""
-        return self._next_part(sock, size)
+        try:
+            return self._next_part(sock, size)
+        except BlockingIOError:
+            return b""
 
     def peek(self, size: int = 0, /) -> bytes:
         """The unread bytes, after one read if there are none; they stay unread."""
         sock = self._check_open()
         if not sock.unread:
-            sock.unread = sock.receive(FIRST_READ_SIZE)
+            try:
+                sock.unread = sock.receive(sock.read_size)
+            except BlockingIOError:
+                return b""
             sock.unread_at = 0
         return bytes(sock.unread[sock.unread_at :])
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: Any, /) -> int | None:
         """Fill `buffer`; return how many bytes came before the end of the stream."""
         with memoryview(buffer).cast("B") as view:
             data = self.read(len(view))
+            if data is None:
+                return None
             view[: len(data)] = data
         return len(data)
 
-    def readinto1(self, buffer: Any, /) -> int:
+    def readinto1(self, buffer: Any, /) -> int | None:
         """As `readinto`, with at most one read."""
+        sock = self._check_open()
         with memoryview(buffer).cast("B") as view:
-            data = self.read1(len(view))
+            if not view:
+                return 0
+            try:
+                data = self._next_part(sock, len(view))
+            except BlockingIOError:
+                return None
             view[: len(data)] = data
         return len(data)
 
@@ -344,54 +373,6 @@ class RequestWriter(SocketWriter):
         if sent != size:
             sock.sendall(memoryview(data)[sent:])
         return size
-
-
-class BufferedSocketWriter(SocketWriter):
-    """A writable binary file on a request that gathers up to `size` bytes before it sends.
-
-    As with `io.BufferedWriter`, a write that finds the buffer too full sends what was there first;
-    closing flushes. If sending fails, the bytes stay in the buffer.
-    """
-
-    __slots__ = ("_chunks", "_held", "_size")
-
-    def __init__(self, sock: Any, size: int) -> None:
-        super().__init__(sock)
-        if size < 1:
-            raise ValueError(f"the buffer's size must be a positive number of bytes, not {size}")
-        self._size = size
-        self._chunks: list[bytes] = []
-        self._held = 0
-
-    def write(self, data: Any, /) -> int:
-        self._check_open()
-        with memoryview(data) as view:
-            size = view.nbytes
-            chunk = view.tobytes()
-        if self._held + size > self._size:
-            self.flush()
-        if size >= self._size:
-            self._sock.sendall(chunk)
-        elif size:
-            self._chunks.append(chunk)
-            self._held += size
-        return size
-
-    def flush(self) -> None:
-        sock = self._check_open()
-        if self._chunks:
-            sock.sendall(b"".join(self._chunks))
-            self._chunks.clear()
-            self._held = 0
-
-    def close(self) -> None:
-        if self._sock is _CLOSED:
-            return
-        try:
-            self.flush()
-        finally:
-            sock, self._sock = self._sock, _CLOSED
-            sock._decref_socketios()
 
 
 # io's users ask isinstance; inheriting instead would cost every client a finalizer that calls

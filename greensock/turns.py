@@ -8,60 +8,25 @@ from __future__ import annotations
 
 from _socket import MSG_DONTWAIT, SO_RCVBUF, SOL_SOCKET
 from collections.abc import Callable
-from enum import Enum, auto
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from greensock import endings
 from greensock.handlers import being_opened, reads_through_request
 from greensock.hub.crowd import Crowd
 from greensock.hub.lot import ENDING, Client
-from greensock.net.cooperative_sockets import READS_BEFORE_YIELD
-from greensock.net.request_sockets import recv
+from greensock.net.request_sockets import recv, untaken
+from greensock.net.waiting_sockets import READS_BEFORE_YIELD
+from greensock.outcomes import END as END
+from greensock.outcomes import GO_ON as GO_ON
+from greensock.outcomes import PARK as PARK
+from greensock.outcomes import REQUESTS as REQUESTS
+from greensock.outcomes import Lingering as Lingering
+from greensock.outcomes import Outcome as Outcome
+from greensock.outcomes import Turn as Turn
 from greensock.streams import FIRST_READ_SIZE
-
-
-class Outcome(Enum):
-    """How a turn ended."""
-
-    #: Nothing more to read: the lot may have the client.
-    PARK = auto()
-    #: The client had more to say than one turn may hear; others come first.
-    GO_ON = auto()
-    #: The client is done with, and its request closed.
-    END = auto()
-
-
-PARK, GO_ON, END = Outcome.PARK, Outcome.GO_ON, Outcome.END
-
-
-class Turn:
-    """A turn that runs elsewhere, behind a hook that programs override, and how it ended."""
-
-    __slots__ = ("client", "outcome", "runs_in", "silent_since")
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        #: The thread or greenlet.
-        self.runs_in: Any = None
-        #: END unless the hook was left to run the turn: then the program has done all itself.
-        self.outcome = END
-        #: As in `Lingering`.
-        self.silent_since = 0.0
-
-
-class Lingering(Protocol):
-    """Where a turn that lingers says so."""
-
-    #: When it began to wait for its client's next request, by the monotonic clock; 0.0: it does not
-    #: wait. Who was silent when a drain began is closed as if parked.
-    silent_since: float
-
-
-# Requests of one client in a row before the other clients get their turn. Arbitrary: at 10 us
-# a request, a client who floods keeps the others waiting for 0.3 ms at a time.
-_MAX_REQUESTS = 32
-REQUESTS = range(_MAX_REQUESTS)
+from greensock.unbuffered_turns import run_unbuffered_turn
+from greensock.untaken import add, wait_for_more
 
 # How much of its linger a client is given in its first turn. A crowd that connects, asks once and
 # falls silent would otherwise keep a thread or child each for all of it: 300 threads at 6,000
@@ -106,7 +71,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
     if handler is None or client.state is ENDING:
         return run_plain_turn(server, client)
     if not handler.rbufsize:
-        return _run_unbuffered_turn(client)
+        return run_unbuffered_turn(client)
     outcome = run_plain_turn(server, client)
     if outcome is PARK and handler.wbufsize:
         handler.wfile.flush()
@@ -132,9 +97,15 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
                 server._turn = run_turn
             return run_turn(server, client)
     request = client.request
+    if untaken and request in untaken and (outcome := wait_for_more(request)) is not None:
+        return outcome
     size = server._first_read
     for _ in REQUESTS:
-        if not request.unread:
+        at = 0
+        data = request.unread
+        if data:
+            at = request.unread_at
+        else:
             try:
                 data = recv(request, size, MSG_DONTWAIT)
             except BlockingIOError:
@@ -151,33 +122,16 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
         handler.handle_one_request()
         if handler.close_connection or request._closed:
             return END
-        if not (request.unread or request.reads_left):
+        if request.unread:
+            if request.unread is data and request.unread_at == at:
+                outcome = wait_for_more(request)
+                if outcome is not None:
+                    return outcome
+        elif not request.reads_left:
             break
     else:
         return GO_ON
     return PARK
-
-
-def _run_unbuffered_turn(client: Client) -> Outcome:
-    """Run one turn of a handler with `rbufsize = 0`: nothing is read but by itself.
-
-    Such handlers pass the descriptor on, to a subprocess say, which must find what they left.
-    """
-    handler, request = client.handler, client.request
-    for _ in REQUESTS:
-        if request._closed:
-            return END
-        first = request.peek_now()
-        if not first:
-            break
-        handler.handle_one_request()
-        if handler.close_connection:
-            return END
-    else:
-        return GO_ON
-    if handler.wbufsize:
-        handler.wfile.flush()
-    return PARK if first is None else END
 
 
 def run_lingering_turn(
@@ -203,7 +157,19 @@ def run_lingering_turn(
         return END
     request = client.request
     if not handler.rbufsize:
-        return _run_unbuffered_turn(client)
+        return run_unbuffered_turn(client)
+    if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
+        return ended
+    try:
+        return _linger(server, client, linger, crowd, turn)
+    finally:
+        request.end_lingering()
+
+
+def _linger(
+    server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+) -> Outcome:
+    handler, request = client.handler, client.request
     # A child's half of a request could not come back to the parent.
     is_whole = server._shape().is_whole if server._shares_unread else None
     keep_until = monotonic() + linger
@@ -218,9 +184,14 @@ def run_lingering_turn(
             request.unread = data
         if is_whole is not None and not (request.receive_whole(is_whole) or server.draining):
             break
+        data, at = request.unread, request.unread_at
         handler.handle_one_request()
         if handler.close_connection or request._closed:
             return END
+        if data and request.unread is data and request.unread_at == at:
+            outcome = _linger_for_more(server, client, linger, crowd, turn)
+            if outcome is not None:
+                return outcome
         if server.draining and not request.unread:
             if not (hears_out and _take_arrived(request)):
                 break
@@ -247,6 +218,24 @@ def _wait_for_bytes(
     if data is not None:
         turn.silent_since = 0.0
     return data
+
+
+def _linger_for_more(
+    server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+) -> Outcome | None:
+    """As `wait_for_more`, but wait a while.
+
+    In a child, whose bytes nobody else has, until it comes, as a read of the handler's would.
+    """
+    request = client.request
+    data = _wait_for_bytes(client, linger, crowd, turn)
+    if data is None:
+        if server._shares_unread:
+            untaken.add(request)
+            return PARK
+        return None if request.await_more() else END
+    add(request, data)
+    return None if data else END
 
 
 def _take_arrived(request: Any) -> bool:

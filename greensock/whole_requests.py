@@ -10,9 +10,11 @@ from typing import Any
 
 from greensock import endings, turns
 from greensock.hub.lot import ENDING, Client
+from greensock.net.request_sockets import untaken
 from greensock.request_ends import IsWhole
 from greensock.streams import FIRST_READ_SIZE
 from greensock.turns import Outcome
+from greensock.untaken import wait_for_more
 
 
 def has_spoken(server: Any, client: Client, shape: Any) -> bool:
@@ -66,10 +68,16 @@ def _lose(server: Any, client: Client, error: OSError) -> bool:
 
 def run_turn(server: Any, client: Client) -> Outcome:
     """Run one turn on the hub, as `turns.run_turn` does where requests have no known end."""
+    shape = server._shape()
+    begins_first = client.handler is None and not shape.reads_ahead and shape.is_whole is not None
+    if begins_first and client.state is not ENDING and turns.open_handler(server, client) is None:
+        return turns.END
     is_whole = _judge_of(server, client)
     if is_whole is None:
         return turns.run_turn(server, client)
     handler, request = client.handler, client.request
+    if untaken and request in untaken and (outcome := wait_for_more(request)) is not None:
+        return outcome
     for _ in turns.REQUESTS:
         if not request.receive_whole(is_whole) and not (server.draining and request.unread):
             break
@@ -79,11 +87,16 @@ def run_turn(server: Any, client: Client) -> Outcome:
                 return turns.END
         if not request.unread:
             return turns.END
+        data, at = request.unread, request.unread_at
         handler.handle_one_request()
         if handler.close_connection or request._closed:
             return turns.END
         if not request.unread:
             break
+        if request.unread is data and request.unread_at == at:
+            outcome = wait_for_more(request)
+            if outcome is not None:
+                return outcome
     else:
         return turns.GO_ON
     if handler is not None and handler.wbufsize:

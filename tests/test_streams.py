@@ -1,9 +1,10 @@
 """rfile and wfile beside io's own: the same bytes, the same calls, the same answers."""
 
+import contextlib
 import io
 import itertools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greensock import streams
+from greensock.buffered_writers import BufferedSocketWriter
 from greensock.net.request_sockets import RequestSocket
 
 from .separate_process import STUCK
@@ -21,7 +23,12 @@ sizes = st.integers(min_value=-1, max_value=40)
 
 
 class Chunks:
-    """What SocketReader reads from: a stream cut into pieces, one for each read."""
+    """What SocketReader reads from: a stream cut into pieces, one for each read.
+
+    An empty piece is a read at which nothing had come yet.
+    """
+
+    read_size = streams.FIRST_READ_SIZE
 
     def __init__(self, chunks: list[bytes]) -> None:
         self.chunks = list(chunks)
@@ -33,6 +40,8 @@ class Chunks:
         if not self.chunks:
             return b""
         chunk = self.chunks.pop(0)
+        if not chunk:
+            raise BlockingIOError
         if len(chunk) > size:
             self.chunks.insert(0, chunk[size:])
         return chunk[:size]
@@ -58,8 +67,11 @@ class RawChunks(io.RawIOBase):
             raise ValueError("I/O operation on closed file")
         return False
 
-    def readinto(self, buffer: Any) -> int:
-        received = self.source.receive(len(buffer))
+    def readinto(self, buffer: Any) -> int | None:
+        try:
+            received = self.source.receive(len(buffer))
+        except BlockingIOError:
+            return None
         buffer[: len(received)] = received
         return len(received)
 
@@ -124,11 +136,15 @@ ERRORS = [("error", True), ("error", False)]
     whole=data,
     places=st.lists(st.integers(0, 300), max_size=8),
     calls=st.lists(st.tuples(st.sampled_from(sorted(READS)), sizes), max_size=12),
+    pauses=st.just([]) | st.lists(st.integers(0, 8), max_size=4),
 )
 def test_reader_answers_as_a_buffered_reader(
-    whole: bytes, places: list[int], calls: list[tuple[str, int]]
+    whole: bytes, places: list[int], calls: list[tuple[str, int]], pauses: list[int]
 ) -> None:
+    """Where there are pauses, as one of a non-blocking socket."""
     chunks = cut(whole, places)
+    for place in pauses:
+        chunks.insert(place, b"")
     ours = streams.SocketReader(Chunks(chunks))
     theirs = io.BufferedReader(RawChunks(chunks))
     for name, size in calls:
@@ -160,16 +176,33 @@ def test_text_reads_the_same_on_top(
 
 
 class Sink:
-    """What the writers write to."""
+    """What the writers write to; it may have `room` for so many bytes, and then fail once."""
+
+    unsent = None
 
     def __init__(self) -> None:
         self.sent = bytearray()
-        self.fails = False
+        self.room: int | None = None
+        self.failure: OSError = BrokenPipeError()
 
     def sendall(self, some: Any) -> None:
-        if self.fails:
-            raise BrokenPipeError
-        self.sent += some
+        for _ in self.send_in_parts(some):
+            pass
+
+    def send_in_parts(self, some: Any) -> Iterator[int]:
+        sent = 0
+        while sent < len(some):
+            # At most three at a time, as a slow client would.
+            part = some[sent : sent + 3]
+            if self.room is not None:
+                part = part[: self.room]
+                self.room -= len(part)
+                if not part:
+                    self.room = None
+                    raise self.failure
+            self.sent += part
+            sent += len(part)
+            yield len(part)
 
     def fileno(self) -> int:
         return 99
@@ -212,7 +245,7 @@ def test_buffered_writer_answers_as_ios_and_sends_the_same(
     size: int, calls: list[tuple[str, bytes]]
 ) -> None:
     sink, raw = Sink(), RawSink()
-    ours = streams.BufferedSocketWriter(sink, size)
+    ours = BufferedSocketWriter(sink, size)
     theirs = io.BufferedWriter(raw, size)
     for name, some in calls:
         expected = outcome(lambda name=name, some=some: WRITES[name](theirs, some))
@@ -238,16 +271,57 @@ def test_plain_writer_keeps_nothing(pieces: list[bytes]) -> None:
         assert sink.sent == sent
 
 
-def test_buffer_that_cannot_be_sent_stays() -> None:
+numbered = bytes(range(256))
+
+
+@pytest.mark.parametrize("kind", [BrokenPipeError, TimeoutError])
+@given(before=st.integers(0, 40), room=st.integers(0, 60), last=st.integers(0, 60))
+def test_what_a_failed_flush_did_not_send_stays_and_no_more(
+    kind: type[OSError], before: int, room: int, last: int
+) -> None:
     sink = Sink()
-    writer = streams.BufferedSocketWriter(sink, 10)
-    writer.write(b"abc")
-    sink.fails = True
-    with pytest.raises(BrokenPipeError):
+    writer = BufferedSocketWriter(sink, 50)
+    writer.write(numbered[:before])
+    sink.room, sink.failure = room, kind()
+    try:
         writer.flush()
-    sink.fails = False
+    except kind:
+        assert sink.sent == numbered[:room]
+    sink.room = None
+    writer.write(numbered[before : before + last])
     writer.flush()
-    assert sink.sent == b"abc"
+    assert sink.sent == numbered[: before + last]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    size=st.integers(1, 30),
+    writes=st.lists(st.tuples(st.integers(0, 60), st.none() | st.integers(0, 40)), max_size=8),
+)
+def test_nonblocking_writer_says_how_much_it_has_taken(
+    size: int, writes: list[tuple[int, int | None]]
+) -> None:
+    """As io.BufferedWriter: `characters_written`, and never more than fits into the buffer."""
+    sink = Sink()
+    sink.failure = BlockingIOError()
+    writer = BufferedSocketWriter(sink, size)
+    taken = b""
+    for length, room in writes:
+        sink.room = room
+        some = bytes((len(taken) + place) % 251 for place in range(length))
+        try:
+            accepted = writer.write(some)
+            assert accepted == length
+        except BlockingIOError as error:
+            accepted = error.characters_written
+        taken += some[:accepted]
+        assert len(taken) - len(sink.sent) <= size
+        with contextlib.suppress(BlockingIOError):
+            if length % 3 == 0:
+                writer.flush()
+    sink.room = None
+    writer.flush()
+    assert sink.sent == taken
 
 
 def test_bytes_before_a_timeout_are_kept_for_the_next_read() -> None:

@@ -14,7 +14,6 @@ from greensock.cli.targets import in_one_line
 from greensock.cli.usage import UsageError
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
-from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.net.addresses import Address
 

@@ -36,7 +36,7 @@ class ClientDescriptors:
         self._set(request, False)
 
     def _set(self, request: Any, held: bool) -> None:
-        fd = request.fileno()
+        fd = c_socket.fileno(request)
         if fd < 0:
             return
         if fd >= len(self._held):

@@ -15,12 +15,16 @@ from typing import Any
 from gevent import get_hub
 from gevent._hub_local import get_hub_if_exists
 
-from greensock.hub import strays
+from greensock.hub import option_limits, strays
 from greensock.hub.client_descriptors import ClientDescriptors
+from greensock.hub.option_limits import limits
+from greensock.hub.silences import Silence, rounded
+from greensock.hub.waiting import READ, calls_back_last_first
 
-# Handlers that draw their timeouts at random would otherwise leave a timer for each value ever
-# drawn. Arbitrary: far above what one program's handlers use, far below what costs memory.
-_MAX_EMPTY_SILENCES = 64
+# How many timeouts are kept to the millisecond. Handlers that draw theirs at random would otherwise
+# have a list and a timer for each client. Arbitrary: far above what one program's handlers use, far
+# below what costs memory.
+_MAX_EXACT = 64
 
 
 class State(Enum):
@@ -74,69 +78,14 @@ class Client:
             self.state = BUSY
             if lot.silences:
                 lot.end_silence(self)
-            ready = lot.ready
-            if not ready:
-                lot.schedule()
-            ready.append(self)
+            woken = lot.woken
+            if not woken:
+                lot.hand_over_soon()
+            woken.append(self)
         elif self.watcher is not None:
             # Its turn has run out of this loop iteration, blocked on something else, while more
             # bytes came. Stopping only then spares every short turn a stop and a start.
             self.watcher.stop()
-
-
-class Silence:
-    """The clients parked with one timeout, longest silent first, and one timer for all of them.
-
-    All share the timeout, so the order of parking is the order of deadlines: nothing is searched
-    or sorted. The timer is not re-armed at every parking (0.06 us each) but runs to the deadline of
-    the client that was the longest silent when it was armed, and then looks again.
-    """
-
-    def __init__(self, timeout: float, on_expired: Callable[[Client], None]) -> None:
-        self._timeout = timeout
-        self._on_expired = on_expired
-        self._deadlines: dict[Client, float] = {}
-        self._loop = get_hub().loop
-        self._timer = self._loop.timer(timeout, ref=False)
-
-    def add(self, client: Client) -> None:
-        self._deadlines[client] = self._loop.now() + self._timeout
-        if not self._timer.active:
-            self._arm(self._timeout)
-
-    def discard(self, client: Client) -> None:
-        del self._deadlines[client]
-
-    def __contains__(self, client: Client) -> bool:
-        return client in self._deadlines
-
-    def is_empty(self) -> bool:
-        return not self._deadlines
-
-    def first(self) -> tuple[Client, float] | None:
-        """The longest silent client and its deadline."""
-        return next(iter(self._deadlines.items()), None)
-
-    def close(self) -> None:
-        self._timer.stop()
-        self._timer.close()
-        self._deadlines.clear()
-
-    def _arm(self, delay: float) -> None:
-        self._timer.close()
-        self._timer = self._loop.timer(max(delay, 0.001), ref=False)
-        self._timer.start(self._expire)
-
-    def _expire(self) -> None:
-        self._timer.stop()
-        now = self._loop.now()
-        while self._deadlines:
-            client, deadline = next(iter(self._deadlines.items()))
-            if deadline > now:
-                self._arm(deadline - now)
-                return
-            self.discard(client)
-            self._on_expired(client)
 
 
 # Those of the servers that serve now. A request does not say which of them it is in: that would
@@ -169,9 +118,10 @@ class Lot:
 
     Args:
         ready: where a parked client is put, unparked, once it has bytes, an end or an error to
-            read.
-        schedule: called in the hub when a client is put into an empty `ready`; it must not block
-            and must not raise.
+            read; who has had them first comes first.
+        schedule: called when a client is put into an empty `ready`; it must not block and must not
+            raise.
+        dispatch: as `schedule`; called in the hub, once no more clients are about to come.
         on_silent: called in the hub for a client that said nothing for its request's timeout.
         wake: wakes the serving greenlet, from any thread.
     """
@@ -180,6 +130,7 @@ class Lot:
         self,
         ready: deque[Client],
         schedule: Callable[[], None],
+        dispatch: Callable[[], None],
         on_silent: Callable[[Client], None],
         wake: Callable[[], None],
     ) -> None:
@@ -187,11 +138,16 @@ class Lot:
         self._loop = self._hub.loop
         self.ready = ready
         self.schedule = schedule
+        self._dispatch = dispatch
+        #: Clients who are found ready in this turn of the loop, in the order of its calls.
+        self.woken: list[Client] = []
+        self._last_first = calls_back_last_first(self._loop)
         self._on_silent = on_silent
         self._wake = wake
         #: Those whose silence is bounded while they are parked, by their timeout. A client does not
         #: say which of these it is in: that would cost each idle one 16 bytes.
         self.silences: dict[float, Silence] = {}
+        self._most_silences = _MAX_EXACT
         #: Every client admitted and not yet discarded, parked or busy, by its request.
         self.clients: dict[Any, Client] = {}
         #: Called with the request and address of each client who is forgotten, where anybody waits
@@ -222,16 +178,34 @@ class Lot:
         client.state = PARKED
         if not watcher.active:
             watcher.start(client)
-        timeout = client.request.timeout
-        if timeout is not None:
-            self._silence(timeout).add(client)
+        if client.request.timeout is not None or limits:
+            self._bound_silence(client)
+
+    def _bound_silence(self, client: Client) -> None:
+        limit = self._limit_of(client)
+        if limit is not None:
+            self._silence(limit).add(client)
+
+    def _limit_of(self, client: Client) -> float | None:
+        """For how many seconds a client may be silent; None: for ever."""
+        request = client.request
+        timeout: float | None = request.timeout
+        if timeout is None and limits:
+            timeout = option_limits.of_waiting(request, READ)
+        return timeout
 
     def _silence(self, timeout: float) -> Silence:
-        silence = self.silences.get(timeout)
-        if silence is None:
-            if len(self.silences) >= _MAX_EMPTY_SILENCES:
-                self._drop_empty_silences()
-            silence = self.silences[timeout] = Silence(timeout, self._on_expired)
+        return self.silences.get(timeout) or self._another_silence(timeout)
+
+    def _another_silence(self, timeout: float) -> Silence:
+        silences = self.silences
+        if len(silences) >= self._most_silences:
+            self._drop_empty_silences()
+        if len(silences) >= _MAX_EXACT:
+            timeout = rounded(timeout)
+            if timeout in silences:
+                return silences[timeout]
+        silence = silences[timeout] = Silence(timeout, self._on_expired)
         return silence
 
     def _drop_empty_silences(self) -> None:
@@ -239,6 +213,8 @@ class Lot:
             if silence.is_empty():
                 silence.close()
                 del self.silences[timeout]
+        # Not to be looked through at each parking.
+        self._most_silences = max(_MAX_EXACT, 2 * len(self.silences))
 
     def unpark(self, client: Client) -> None:
         """Stop watching a parked client; the caller goes on with it."""
@@ -249,10 +225,14 @@ class Lot:
 
     def end_silence(self, client: Client) -> None:
         """A client, who may be parked no more, can be as silent as it likes."""
-        likely = self.silences.get(client.request.timeout)
-        if likely is not None and client in likely:
-            likely.discard(client)
-            return
+        limit = self._limit_of(client)
+        if limit is not None:
+            for likely in (limit, rounded(limit)):
+                silence = self.silences.get(likely)
+                if silence is not None and client in silence:
+                    silence.discard(client)
+                    return
+        # It was set since the client was parked.
         for silence in self.silences.values():
             if client in silence:
                 silence.discard(client)
@@ -263,6 +243,29 @@ class Lot:
         self.unwatch(client)
         client.state = ENDING
         self.make_ready(client)
+
+    def hand_over_soon(self) -> None:
+        """Have those who are woken in this turn of the loop put into `ready` at its end."""
+        self._loop.run_callback(self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self.hand_over():
+            self._dispatch()
+
+    def hand_over(self) -> bool:
+        """Put the woken into `ready`, in the order in which the kernel found them readable.
+
+        Says whether that was empty, so that somebody is to be told.
+        """
+        woken, ready = self.woken, self.ready
+        if not woken:
+            return False
+        was_empty = not ready
+        if self._last_first:
+            woken.reverse()
+        ready.extend(woken)
+        woken.clear()
+        return was_empty
 
     def make_ready(self, client: Client) -> None:
         """Queue a turn for `client`; in the serving thread only."""

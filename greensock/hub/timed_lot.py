@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greensock.hub.lot import PARKED, Client, Lot
+from greensock.hub.option_limits import limits
 
 # Seconds for which a client without any timeout may be silent: 30 years. It is listed by the time
 # of its parking all the same, so that the longest silent can be found.
@@ -40,22 +41,18 @@ class TimedLot(Lot):
         for client in self.clients.values():
             if client.state is PARKED:
                 self.end_silence(client)
-                self._list(client)
+                self._bound_silence(client)
 
     def park(self, client: Client) -> None:
         if self.on_park is not None:
             self.on_park(client)
         Lot.park(self, client)
-        if client.request.timeout is None or self.idle_timeout is not None:
-            self.end_silence(client)
-            self._list(client)
-
-    def _list(self, client: Client) -> None:
-        self._silence(self._limit_of(client)).add(client)
+        if client.request.timeout is None and not limits:
+            self._bound_silence(client)
 
     def _limit_of(self, client: Client) -> float:
-        limits = [each for each in (client.request.timeout, self.idle_timeout) if each is not None]
-        return min(limits, default=_NO_LIMIT)
+        found = (Lot._limit_of(self, client), self.idle_timeout)
+        return min((each for each in found if each is not None), default=_NO_LIMIT)
 
     def longest_parked(self) -> Client | None:
         """The client who has been parked longest, if one is."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import math
 import os
 import select
+from time import monotonic
 from typing import Any
 
 from gevent import get_hub, getcurrent, monkey, sleep
@@ -16,7 +18,16 @@ from greenlet import greenlet
 READ = 1
 WRITE = 2
 
+# What the kernel's `poll` calls the same.
+_POLLED = {READ: select.POLLIN, WRITE: select.POLLOUT}
+# `poll` counts milliseconds in an int: 24 days.
+_LONGEST_POLL = 2**31 - 1
+
 _switch: Any = greenlet.switch
+
+# Seconds between two looks of a greenlet at a lock that another holds, at first and at last.
+_FIRST_LOOK = 0.001
+_LAST_LOOK = 0.05
 
 # What a timer hands to the greenlet that it wakes.
 _TIMED_OUT = object()
@@ -46,6 +57,14 @@ def new_timer(seconds: float) -> Any:
 @functools.cache
 def _is_libuv(loop_class: type) -> bool:
     return loop_class.__module__.startswith("gevent.libuv")
+
+
+def calls_back_last_first(loop: Any) -> bool:
+    """Whether the watchers that a turn of `loop` finds ready are called in the reverse order.
+
+    libev's are: it keeps them as a stack. The kernel finds them in the order of their events.
+    """
+    return not _is_libuv(type(loop))  # type: ignore[arg-type]
 
 
 def loop_of(watcher: Any) -> Any:
@@ -119,8 +138,12 @@ def wait(watcher: Any, timeout: float | None, or_this: Any = None) -> None:
             timer.close()
 
 
-#: Block this greenlet for some seconds.
-pause = sleep
+def pause(seconds: float) -> None:
+    """Block this greenlet, or the native thread that has no hub, for some seconds."""
+    if get_hub_if_exists() is None:
+        monkey.get_original("time", "sleep")(seconds)
+    else:
+        sleep(seconds)
 
 
 def look_at_the_clock() -> None:
@@ -128,16 +151,31 @@ def look_at_the_clock() -> None:
     get_hub().loop.update_now()
 
 
-def wait_readable(fd: int, timeout: float | None) -> bool:
-    """Block until `fd` is readable; say whether it is, or whether `timeout` seconds went by.
+def poll(fd: int, events: int, timeout: float | None) -> bool:
+    """Block this native thread until `fd` is ready; say whether it is, or `timeout` is over.
 
-    A native thread without a hub waits in `poll`: making it a hub would leave two descriptors
-    behind for as long as the thread lives, and no greenlet of its could be kept waiting.
+    For threads without a hub, which have no greenlets to run meanwhile. Making them one for a wait
+    would leave two descriptors and 18 KiB behind for as long as they live.
     """
-    if get_hub_if_exists() is None and not monkey.is_module_patched("select"):
-        poller = select.poll()
-        poller.register(fd, select.POLLIN)
-        return bool(poller.poll(None if timeout is None else max(0, round(timeout * 1000))))
+    poller = monkey.get_original("select", "poll")()
+    poller.register(fd, _POLLED[events])
+    if timeout is None:
+        return bool(poller.poll())
+    give_up = monotonic() + timeout
+    left = timeout
+    while not poller.poll(min(math.ceil(max(left, 0.0) * 1000), _LONGEST_POLL)):
+        left = give_up - monotonic()
+        if left <= 0:
+            return False
+    return True
+
+
+def wait_readable(fd: int, timeout: float | None) -> bool:
+    """Block until `fd` is readable; say whether it is, or whether `timeout` seconds went by."""
+    if timeout is not None and not timeout < math.inf:
+        timeout = None
+    if get_hub_if_exists() is None:
+        return poll(fd, READ, timeout)
     watcher = new_watcher(fd, READ)
     try:
         wait(watcher, timeout)
@@ -146,6 +184,36 @@ def wait_readable(fd: int, timeout: float | None) -> bool:
     finally:
         watcher.close()
     return True
+
+
+def new_lock() -> Any:
+    """A lock of native threads, patched process or not; greenlets take it by `acquire`."""
+    return monkey.get_original("_thread", "allocate_lock")()
+
+
+def acquire(lock: Any, patience: float = 0.0) -> None:
+    """Take a native lock; a greenlet whose hub has others to run lets them run meanwhile.
+
+    Args:
+        lock: not to be one that this greenlet holds.
+        patience: seconds that a hub's thread may be kept at a time: worth it where whoever holds
+            the lock is another thread and has it for microseconds.
+
+    Raises:
+        BlockingSwitchOutError: called by the hub itself, and the lock is not free so soon.
+    """
+    if lock.acquire(False):
+        return
+    hub = get_hub_if_exists()
+    if hub is None:
+        lock.acquire()
+        return
+    delay = _FIRST_LOOK
+    while not lock.acquire(True, patience):
+        if getcurrent() is hub:
+            raise BlockingSwitchOutError("a hub callback cannot wait for a lock")
+        pause(delay)
+        delay = min(2 * delay, _LAST_LOOK)
 
 
 def check_open(fd: int) -> None:

@@ -185,10 +185,10 @@ class WorkerPool:
         """Have the queue handed out once this loop turn's events are in; in the hub's thread."""
         if not self._scheduled:
             self._scheduled = True
-            self._hub.loop.run_callback(self._dispatch)
+            self._hub.loop.run_callback(self.dispatch)
 
-    def _dispatch(self) -> None:
-        """Hand the queue to a worker, and to a further one each time that a worker blocks."""
+    def dispatch(self) -> None:
+        """In the hub: hand the queue to a worker, and to a further one each time one blocks."""
         self._scheduled = False
         limit = self._limit()
         while self.jobs and (limit is None or self.busy < limit):

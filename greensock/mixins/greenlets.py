@@ -164,9 +164,11 @@ class GreenletMixIn(_Base):
             pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets)
         return pool
 
-    def _ready_queue(self, serving: Serving) -> tuple[deque[Any], Callable[[], None]]:
+    def _ready_queue(
+        self, serving: Serving
+    ) -> tuple[deque[Any], Callable[[], None], Callable[[], None]]:
         pool = self._pool_here()
-        return pool.jobs, pool.schedule
+        return pool.jobs, pool.schedule, pool.dispatch
 
     def _begin_turn(self, client: Client) -> None:
         self._pool_here().submit(client)

@@ -5,13 +5,22 @@ from __future__ import annotations
 import functools
 import select
 import struct
-from _socket import MSG_DONTWAIT, SO_RCVTIMEO, SOL_SOCKET
+from _socket import MSG_DONTWAIT, MSG_WAITALL, SO_RCVTIMEO, SOL_SOCKET
 from typing import Any
 
 from gevent import monkey
 
+from greensock.hub import option_limits
 from greensock.hub.crowd import Crowd
-from greensock.net.request_sockets import SMALL_READ_SIZE, RequestSocket, c_socket, recv
+from greensock.net.request_sockets import (
+    BESIDE_STREAM,
+    SMALL_READ_SIZE,
+    RequestSocket,
+    c_socket,
+    number_of,
+    recv,
+)
+from greensock.streams import SocketWriter
 
 
 @functools.lru_cache(maxsize=16)
@@ -43,34 +52,41 @@ class LingeringSocket(RequestSocket):
     """A blocking request socket that can also wait for a short while for the next request.
 
     The kernel itself ends that wait (SO_RCVTIMEO): one `recv` waits and reads. A `poll` before it
-    would be a second system call, and a second fight for the interpreter's lock, an exchange. The
-    handler's own calls are not to end so: they go on without the limit.
+    would be a second system call, and a second fight for the interpreter's lock, an exchange: with
+    100 clients half as much again of what an echo costs. The handler's own calls are not to end so:
+    they go on without the limit. And nobody is to meet it on the descriptor: whoever asks for its
+    number is given one without, and `poll` it is from then on.
     """
 
     __slots__ = ("_patience",)
+
+    #: The C level's own sendall, for one timeout: a send before it would wait for its own.
+    writer_class = SocketWriter
 
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
     ) -> None:
         RequestSocket.__init__(self, family, type, proto, fileno)
-        #: Seconds after which the kernel ends a `recv`; 0 is never.
-        self._patience = 0.0
+        #: Seconds after which the kernel ends a `recv`; 0 is never, None never again.
+        self._patience: float | None = 0.0
 
     def receive_within(self, seconds: float, crowd: Crowd | None = None) -> bytes | None:
         """New bytes, b"" at the end of the stream, or None after `seconds` of silence.
 
         With a `crowd`, also None at once if nothing is there and other clients wait.
         """
-        if seconds <= 0 or crowd is not None or self.timeout is not None:
+        patience = self._patience
+        if seconds <= 0 or crowd is not None or self.timeout is not None or patience is None:
             return self._poll_within(max(seconds, 0.0), crowd)
-        self._set_patience(seconds)
+        if seconds != patience:
+            self._set_patience(seconds)
         try:
             return recv(self, SMALL_READ_SIZE)
         except BlockingIOError:
             return None
 
     def _poll_within(self, seconds: float, crowd: Crowd | None) -> bytes | None:
-        fd, crowd_fd = self.fileno(), -1 if crowd is None else crowd.fileno()
+        fd, crowd_fd = number_of(self), -1 if crowd is None else crowd.fileno()
         try:
             ready = _poller(fd, crowd_fd).poll(round(seconds * 1000))
         except RuntimeError:
@@ -84,10 +100,19 @@ class LingeringSocket(RequestSocket):
         except (BlockingIOError, TimeoutError):
             return None
 
+    def end_lingering(self) -> None:
+        """The wait is over, and with it the limit: others will have the descriptor."""
+        if self._patience:
+            self._set_patience(0.0)
+
     def _set_patience(self, seconds: float) -> None:
-        if seconds != self._patience:
-            self._patience, limit = _patience_and_limit(seconds)
-            self.setsockopt(SOL_SOCKET, SO_RCVTIMEO, limit)
+        self._patience, limit = _patience_and_limit(seconds)
+        c_socket.setsockopt(self, SOL_SOCKET, SO_RCVTIMEO, limit)
+
+    def _stop_patience(self) -> None:
+        """The program may see the descriptor, or set the same on it, from now on."""
+        self.end_lingering()
+        self._patience = None
 
     def receive(self, size: int, /) -> bytes:
         try:
@@ -100,10 +125,34 @@ class LingeringSocket(RequestSocket):
 
     def _receive_with(self, method: str, *args: Any) -> Any:
         call = getattr(c_socket, method)
+        flags = args[-1]
+        if flags & MSG_WAITALL:
+            # With the limit, the kernel gives what came in that time.
+            self.end_lingering()
         try:
             return call(self, *args)
         except BlockingIOError:
-            if not self._patience or self.timeout == 0.0 or args[-1] & MSG_DONTWAIT:
+            ours = self._patience and self.timeout != 0.0
+            if not ours or flags & (MSG_DONTWAIT | BESIDE_STREAM):
                 raise
         self._set_patience(0.0)
         return call(self, *args)
+
+    def fileno(self) -> int:
+        if self._patience is not None and number_of(self) >= 0:
+            self._stop_patience()
+        return number_of(self)
+
+    def setsockopt(self, level: Any, option: Any, *value: Any) -> None:
+        if option_limits.is_limit(level, option):
+            self._stop_patience()
+        RequestSocket.setsockopt(self, level, option, *value)
+
+    def getsockopt(self, level: Any, option: Any, *size: Any) -> Any:
+        if option_limits.is_limit(level, option):
+            self.end_lingering()
+        return c_socket.getsockopt(self, level, option, *size)
+
+    def detach(self) -> int:
+        self.end_lingering()
+        return RequestSocket.detach(self)

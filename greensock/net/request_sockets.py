@@ -9,23 +9,25 @@ and `flags | MSG_DONTWAIT` costs 1.2 us there: 4 % of a request to http.server.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import select
 import socket as _stdlib_socket
-from _socket import MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL
-from collections.abc import Callable
+from _socket import MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_WAITALL
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 
+from greensock.buffered_writers import BufferedSocketWriter
+from greensock.hub import option_limits
 from greensock.hub.lot import may_be_closed
 from greensock.hub.waiting import READ, new_watcher
 from greensock.request_ends import IsWhole
 from greensock.streams import (
     FIRST_READ_SIZE,
     NEXT_READ_SIZE,
-    BufferedSocketWriter,
     RequestWriter,
     SocketReader,
     SocketWriter,
@@ -43,6 +45,8 @@ c_socket: Any = OriginalSocket.__mro__[1]
 _init = c_socket.__init__
 #: `recv` of any socket, below every override.
 recv: Callable[..., bytes] = c_socket.recv
+#: The descriptor's number, for the server: a request may note that the program has asked for it.
+number_of: Callable[[Any], int] = c_socket.fileno
 _timeout: Callable[[Any], float | None] = c_socket.gettimeout
 
 #: Bytes of which a read costs least: with its header that makes 512, the most that Python allocates
@@ -51,13 +55,24 @@ _timeout: Callable[[Any], float | None] = c_socket.gettimeout
 #: served by some thirty threads.
 SMALL_READ_SIZE = 512 - 33
 
+#: Requests whose unread bytes their handler has left untouched: it is called again once there are
+#: more of them.
+untaken: set[Any] = set()
+
+#: What is received with these is none of the stream: an urgent byte, a report of the kernel's.
+#: Nothing is waited for.
+BESIDE_STREAM = MSG_OOB | _stdlib_socket.MSG_ERRQUEUE
+
 __all__ = [
+    "BESIDE_STREAM",
     "SMALL_READ_SIZE",
     "OriginalSocket",
     "RequestSocket",
     "c_socket",
     "is_request_socket",
+    "number_of",
     "recv",
+    "untaken",
 ]
 
 
@@ -79,6 +94,9 @@ class RequestSocket(OriginalSocket):
 
     #: What writes to it without a buffer, for handlers.
     writer_class: type[SocketWriter] = RequestWriter
+    read_size = FIRST_READ_SIZE
+    #: Bytes that were taken from the program, and wait for the client to read.
+    unsent: bytes | None = None
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -135,12 +153,39 @@ class RequestSocket(OriginalSocket):
             OSError: the connection is broken.
         """
         # With a timeout of the program's, the C level waits for that long, whatever the flags say.
-        if _timeout(self) and not _is_readable(self.fileno()):
+        if _timeout(self) and not _is_readable(number_of(self)):
             return None
         try:
             return recv(self, size, flags)
         except BlockingIOError:
             return None
+
+    def read_now(self) -> bytes | None:
+        """What can be read now; b"" at the end of the stream, None if there is neither yet.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        return self.receive_now(self.read_size)
+
+    def await_more(self) -> bool:
+        """Block until there is more to read than is unread already; False: there will be no more.
+
+        Of a non-blocking request also False if there is no more yet.
+
+        Raises:
+            OSError: as reading does.
+        """
+        try:
+            data = self.receive(self.read_size)
+        except BlockingIOError:
+            return False
+        self.unread = self.unread[self.unread_at :] + data
+        self.unread_at = 0
+        return bool(data)
+
+    def end_lingering(self) -> None:
+        """A turn that has waited for more in a thread or child is over."""
 
     def peek_now(self) -> bytes | None:
         """A byte that can be read now, b"" at the end of the stream, None if there is neither yet.
@@ -154,7 +199,7 @@ class RequestSocket(OriginalSocket):
 
     def read_watcher(self) -> Any:
         """A watcher of this request for the lot, which closes it before the request closes."""
-        return new_watcher(self.fileno(), READ)
+        return new_watcher(number_of(self), READ)
 
     def forget_read_watcher(self) -> None:
         """The lot has closed the watcher that `read_watcher` gave it."""
@@ -171,46 +216,72 @@ class RequestSocket(OriginalSocket):
             self.unread_at = 0
         else:
             self.unread_at = start + len(data)
-        if flags & MSG_WAITALL and 0 < len(data) < size:
-            data += self.recv(size - len(data), flags)
+        if flags & MSG_WAITALL and 0 < len(data) < size and self.gettimeout() is None:
+            # As from the kernel: of an error that comes after some bytes, the next call tells.
+            with contextlib.suppress(OSError):
+                data += self.recv(size - len(data), flags)
         return data
 
+    def _has_unread_for(self, flags: int) -> bool:
+        return bool(self.unread) and not flags & BESIDE_STREAM
+
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        if self.unread and bufsize:
+        if self.unread and bufsize and not flags & BESIDE_STREAM:
             return self._take_unread(bufsize, flags)
         return self._receive_with("recv", bufsize, flags)  # type: ignore[no-any-return]
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        if self.unread:
+        if self._has_unread_for(flags):
             with memoryview(buffer).cast("B") as view:
+                if nbytes > len(view):
+                    raise ValueError("buffer too small for requested bytes")
                 data = self._take_unread(nbytes or len(view), flags)
                 view[: len(data)] = data
             return len(data)
         return self._receive_with("recv_into", buffer, nbytes, flags)  # type: ignore[no-any-return]
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
-        if self.unread:
+        if self._has_unread_for(flags):
             return self._take_unread(bufsize, flags), None
         return self._receive_with("recvfrom", bufsize, flags)  # type: ignore[no-any-return]
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        if self.unread:
+        if self._has_unread_for(flags):
             return self.recv_into(buffer, nbytes, flags), None
         return self._receive_with("recvfrom_into", buffer, nbytes, flags)  # type: ignore[no-any-return]
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
-        if self.unread:
+        if self._has_unread_for(flags):
             return self._take_unread(bufsize, flags), [], 0, None
         return self._receive_with("recvmsg", bufsize, ancbufsize, flags)
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
-        if self.unread:
-            buffers = list(buffers)
-            return self.recv_into(buffers[0], 0, flags), [], 0, None
+        if self._has_unread_for(flags):
+            views = [memoryview(buffer).cast("B") for buffer in buffers]
+            data, *others = self.recvmsg(sum(map(len, views)), ancbufsize, flags)
+            scatter(data, views)
+            return len(data), *others
         return self._receive_with("recvmsg_into", buffers, ancbufsize, flags)
 
     def _receive_with(self, method: str, *args: Any) -> Any:
         return getattr(c_socket, method)(self, *args)
+
+    def setsockopt(self, level: Any, option: Any, *value: Any) -> None:
+        c_socket.setsockopt(self, level, option, *value)
+        if option_limits.is_limit(level, option):
+            option_limits.note(self)
+
+    def send_in_parts(self, data: bytes) -> Iterator[int]:
+        """Send all of `data`, and give the size of each part that has left for good.
+
+        As a raw file's writes would: a timeout is one for each part.
+        """
+        with memoryview(data) as view:
+            sent = 0
+            while sent < len(view):
+                size = self.send(view[sent:])
+                sent += size
+                yield size
 
     def new_reader(self, kind: type[SocketReader] = SocketReader) -> SocketReader:
         """What `makefile("rb")` gives, for handlers: sooner, and of a `kind` that they choose."""
@@ -258,15 +329,34 @@ class RequestSocket(OriginalSocket):
         fd = os.dup(self.fileno())
         copy = type(self)(self.family, self.type, self.proto, fileno=fd)
         copy.settimeout(self.gettimeout())
+        if self in option_limits.limits:
+            option_limits.note(copy)
         return copy
 
     def detach(self) -> int:
         may_be_closed(self)  # if it is parked, its lot lets go of it
+        forget(self)
         return OriginalSocket.detach(self)
 
     def _real_close(self, *args: Any) -> None:
         if may_be_closed(self):
+            if option_limits.limits or untaken:
+                forget(self)
             c_socket.close(self)
+
+
+def forget(request: RequestSocket) -> None:
+    """Forget what is kept of a few requests beside them: it is closed."""
+    option_limits.forget(request)
+    untaken.discard(request)
+
+
+def scatter(data: bytes, views: Iterable[memoryview]) -> None:
+    """Fill each of `views` in turn with what is left of `data`."""
+    for view in views:
+        part = data[: len(view)]
+        view[: len(part)] = part
+        data = data[len(part) :]
 
 
 def is_request_socket(request: Any) -> bool:

@@ -13,6 +13,8 @@ from socket import SHUT_WR
 from ssl import SSLWantWriteError
 from typing import Any
 
+from gevent.exceptions import BlockingSwitchOutError
+
 from greensock.hub.waiting import WRITE, new_timer, new_watcher
 from greensock.net.request_sockets import c_socket
 
@@ -38,7 +40,8 @@ class Farewells:
     def _on_writable(self, request: Any) -> None:
         try:
             request._shut_down()
-        except SSLWantWriteError:
+        except (SSLWantWriteError, BlockingSwitchOutError):
+            # The latter: another thread has the session just now.
             return
         except OSError:
             # It is sent, and there is no answer; or the client is not there any more.

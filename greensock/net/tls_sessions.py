@@ -15,9 +15,13 @@ from ssl import SSLWantReadError, SSLWantWriteError
 from time import monotonic
 from typing import Any
 
-from greensock.hub.waiting import READ
+from greensock.hub import option_limits
+from greensock.hub.option_limits import limits
+from greensock.hub.waiting import READ, WRITE
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.request_sockets import c_socket
+from greensock.net.tls_locks import take_lock
+from greensock.net.waiting_sockets import checked_timeout
 
 # What is left of a handshake's time is rounded up to this many seconds: the lot keeps clients with
 # the same timeout together, so that this is what keeps its lists few.
@@ -71,11 +75,11 @@ class TlsSession(CooperativeSocket):
         "_said_goodbye",
         "_terms",
         "_tls",
-        "_unsent",
         "broken_by",
         "handshake_done",
         "has_begun",
         "is_seen_off",
+        "unsent",
     )
 
     server_side = True
@@ -104,7 +108,7 @@ class TlsSession(CooperativeSocket):
         #: Whether a handshake has led to a session.
         self.has_begun = False
         #: A record that OpenSSL has begun to send, to be finished before all else.
-        self._unsent: bytes | None = None
+        self.unsent: bytes | None = None
         self._said_goodbye = False
         #: Whether somebody waits to send its close_notify, who closes it then.
         self.is_seen_off = False
@@ -128,8 +132,6 @@ class TlsSession(CooperativeSocket):
             OSError: it has failed (`ssl.SSLError`), or is not over in time (TimeoutError).
         """
         self._bound_by_deadline()
-        if self._tls is None:
-            self._begin()
         while True:
             try:
                 self._shake_hands()
@@ -157,7 +159,13 @@ class TlsSession(CooperativeSocket):
             self._tls = self._terms.context()._wrap_socket(self, True, owner=self)
 
     def _shake_hands(self) -> None:
-        self._tls.do_handshake()
+        lock = take_lock(self)
+        try:
+            if self._tls is None:
+                self._begin()
+            self._tls.do_handshake()
+        finally:
+            lock.release()
 
     def do_handshake(self, block: bool = False) -> None:
         """Complete the handshake, within `handshake_timeout` seconds of accept.
@@ -183,10 +191,7 @@ class TlsSession(CooperativeSocket):
     # Timeouts: OpenSSL needs a descriptor that never blocks.
 
     def settimeout(self, value: float | None, /) -> None:
-        if value is not None:
-            value = float(value)
-            if value < 0.0:
-                raise ValueError("Timeout value out of range")
+        value = checked_timeout(value)
         self._later_timeout = value
         if self.handshake_done:
             self.timeout = value  # type: ignore[misc]
@@ -198,7 +203,22 @@ class TlsSession(CooperativeSocket):
         return self._later_timeout != 0.0
 
     def wait_readable(self) -> None:
-        self._wait(self.read_watcher(), READ)
+        self._wait_within_limits(READ)
+
+    def wait_writable(self) -> None:
+        self._wait_within_limits(WRITE)
+
+    def _wait_within_limits(self, events: int) -> None:
+        if self.timeout is not None or not limits:
+            self._wait(events, self.timeout)
+            return
+        try:
+            self._wait(events, option_limits.of_waiting(self, events))
+        except TimeoutError:
+            # What OpenSSL says where the kernel ends a call.
+            raise (SSLWantReadError if events == READ else SSLWantWriteError)(
+                "The operation did not complete"
+            ) from None
 
     # What there is to know of the session. As with `recv`, the first question makes the handshake.
 

@@ -13,8 +13,6 @@ takes a whole record (`read_now`), and nobody parks while `pending()` says that 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import socket as _stdlib_socket
 from _socket import MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL
 from ssl import (
@@ -28,20 +26,20 @@ from ssl import (
 from time import monotonic
 from typing import Any
 
+from gevent.exceptions import BlockingSwitchOutError
+
 from greensock.hub.crowd import Crowd
 from greensock.hub.lot import may_be_closed
 from greensock.hub.waiting import READ, new_watcher, wait
-from greensock.net.cooperative_sockets import READS_BEFORE_YIELD, CooperativeSocket
-from greensock.net.request_sockets import c_socket, recv
-from greensock.net.tls_sessions import TlsSession
-from greensock.streams import FIRST_READ_SIZE, NEXT_READ_SIZE, SocketWriter
-
-#: The most plaintext in one record. Writing goes by records: a record that the kernel took only
-#: half of must be offered to OpenSSL again, by whoever, before anything else is.
-_RECORD_SIZE = 16384
+from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.net.request_sockets import BESIDE_STREAM, c_socket, forget, recv
+from greensock.net.tls_locks import take_lock
+from greensock.net.tls_senders import RECORD_SIZE, TlsSender
+from greensock.net.waiting_sockets import READS_BEFORE_YIELD
+from greensock.streams import FIRST_READ_SIZE, NEXT_READ_SIZE
 
 
-class TlsSocket(TlsSession):
+class TlsSocket(TlsSender):
     """A TLS request whose calls block only the calling greenlet.
 
     It has the methods and attributes of `ssl.SSLSocket`, and is an instance of it for
@@ -50,15 +48,13 @@ class TlsSocket(TlsSession):
 
     Differs from ssl.SSLSocket: the handshake is made when first needed; `shutdown(SHUT_WR)` and
     `close()` send close_notify, and reading goes on after the former; `recv` also understands
-    MSG_PEEK, MSG_DONTWAIT and MSG_WAITALL; several greenlets may write at once; reading at an end
-    without close_notify raises SSLEOFError, or not, as `suppress_ragged_eofs` says, and never
+    MSG_PEEK, MSG_DONTWAIT and MSG_WAITALL; several greenlets and native threads may write at once;
+    what did not go out within a timeout is sent before anything else is; reading at an end without
+    close_notify raises SSLEOFError, or not, as `suppress_ragged_eofs` says, and never
     BrokenPipeError, as with OpenSSL 3.5 it may there.
     """
 
     __slots__ = ()
-
-    #: Plaintext must not go past OpenSSL.
-    writer_class = SocketWriter
 
     def _wait_for(self, wanted: type[SSLError]) -> None:
         """In the `except` clause of an error of the class `wanted`: wait for what OpenSSL wants.
@@ -78,10 +74,11 @@ class TlsSocket(TlsSession):
     # Reading.
 
     def _decrypt(self, size: int) -> bytes:
-        tls = self._tls
-        if tls is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return tls.read(size)  # type: ignore[no-any-return]
+        lock = take_lock(self)
+        try:
+            return self._open_session().read(size)  # type: ignore[no-any-return]
+        finally:
+            lock.release()
 
     def _at_end(self, error: OSError) -> bytes:
         """b"" if `error` is the end of the stream; else it is raised."""
@@ -168,7 +165,7 @@ class TlsSocket(TlsSession):
             except (SSLError, BrokenPipeError) as error:
                 return self._at_end(error)
             else:
-                self._note_read(len(data) >= min(size, _RECORD_SIZE))
+                self._note_read(len(data) >= min(size, RECORD_SIZE))
                 return data
 
     def _note_read(self, full: bool) -> None:
@@ -181,7 +178,7 @@ class TlsSocket(TlsSession):
             self._reads_left = READS_BEFORE_YIELD
 
     def recv(self, bufsize: int = 1024, flags: int = 0, /) -> bytes:
-        if self.unread and bufsize:
+        if self.unread and bufsize and not flags & BESIDE_STREAM:
             return self._take_unread(bufsize, flags)
         if bufsize < 0:
             raise ValueError("negative buffersize in recv")
@@ -219,79 +216,6 @@ class TlsSocket(TlsSession):
             return CooperativeSocket._receive_with(self, method, *args)
         raise NotImplementedError(f"{method} is not for TLS sockets")
 
-    # Writing.
-
-    def _encrypt(self, data: Any) -> int:
-        tls = self._tls
-        if tls is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return int(tls.write(data))
-
-    def send(self, data: Any, flags: int = 0, /) -> int:
-        """Send up to one record of `data`; return how much that was."""
-        if self._session() is None:
-            return CooperativeSocket.send(self, data, flags)
-        if flags:
-            raise ValueError(f"send() of a TLS request takes no flags, not {flags}")
-        with memoryview(data).cast("B") as view:
-            return self._send_record(view[:_RECORD_SIZE]) if view else 0
-
-    def _send_record(self, record: Any) -> int:
-        if self._unsent is not None:
-            self._finish_record(self._unsent)
-        while True:
-            try:
-                return self._encrypt(record)
-            except SSLWantReadError:
-                self._wait_for(SSLWantReadError)
-            except SSLWantWriteError:
-                if self.timeout == 0.0:
-                    raise
-                # Encrypted and perhaps partly sent: nobody may send anything else now, and should
-                # this greenlet be killed while it waits, the next to send goes on with it.
-                unsent = self._unsent = bytes(record)
-                self._finish_record(unsent)
-                return len(unsent)
-            except SSLError as error:
-                self.broken_by = id(error)
-                raise
-
-    def _finish_record(self, record: bytes) -> None:
-        """Wait until `record` is sent; others may wait for the same, and one of them sends it."""
-        while self._unsent is record:
-            if self.timeout == 0.0:
-                raise SSLWantWriteError("an earlier record is not sent yet")
-            self.wait_writable()
-            if self._unsent is record:
-                try:
-                    self._encrypt(record)
-                except SSLWantWriteError:
-                    continue
-                except SSLError as error:
-                    self.broken_by = id(error)
-                    raise
-                self._unsent = None
-
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
-        is_one_record = type(data) is bytes and 0 < len(data) <= _RECORD_SIZE and not flags
-        if is_one_record and self._session() is not None:
-            self._send_record(data)
-        else:
-            self._send_rest(data, 0, flags)
-
-    def write(self, data: Any) -> int:
-        return self.send(data)
-
-    def sendto(self, data: Any, *args: Any) -> int:
-        if self._session() is None:
-            return CooperativeSocket.sendto(self, data, *args)
-        raise ValueError("sendto is not for TLS sockets")
-
-    def sendmsg(self, *args: Any) -> int:
-        if self._session() is None:
-            return CooperativeSocket.sendmsg(self, *args)
-        raise NotImplementedError("sendmsg is not for TLS sockets")
-
     # The end.
 
     def shutdown(self, how: int, /) -> None:
@@ -312,9 +236,9 @@ class TlsSocket(TlsSession):
                 # What is left unread makes the kernel reset the connection, and the client might
                 # never read the alert that says what was wrong with its handshake.
                 recv(self, NEXT_READ_SIZE, MSG_DONTWAIT)
-        except SSLWantWriteError:
+        except (SSLWantWriteError, BlockingSwitchOutError):
             # Behind a record that is not out either there is no orderly end.
-            patience = 0.0 if self._unsent is not None else self._terms.see_off(self)
+            patience = 0.0 if self.unsent is not None else self._terms.see_off(self)
             if patience:
                 self._insist_on_goodbye(patience)
         except OSError:
@@ -338,7 +262,11 @@ class TlsSocket(TlsSession):
             self.timeout = timeout  # type: ignore[misc]
 
     def _shut_down(self) -> Any:
-        return self._tls.shutdown()
+        lock = take_lock(self)
+        try:
+            return self._open_session().shutdown()
+        finally:
+            lock.release()
 
     def unwrap(self) -> TlsSocket:
         """End the TLS session, wait until the client has too; return this, now a plain socket.
@@ -370,10 +298,16 @@ class TlsSocket(TlsSession):
 
     def close_now(self) -> None:
         """Close without another word."""
-        self.handshake_done = True
-        self._tls = None
-        self._close_watchers()
-        c_socket.close(self)
+        # Not while another thread writes: the number may be another client's at once.
+        lock = take_lock(self, insists=True)
+        try:
+            self.handshake_done = True
+            self._tls = None
+            self._close_watchers()
+            forget(self)
+            c_socket.close(self)
+        finally:
+            lock.release()
 
     def detach(self) -> int:
         self.handshake_done = True

@@ -37,7 +37,7 @@ class LotMachine(RuleBasedStateMachine):
         self.admitted = self.gone = self.timed_out = 0
 
     def new_lot(self) -> TimedLot:
-        lot = TimedLot(self.ready, self.note_ready, self.silent, lambda: None)
+        lot = TimedLot(self.ready, self.note_ready, lambda: None, self.silent, lambda: None)
         lot.on_gone = self.note_gone
         return lot
 
@@ -168,7 +168,7 @@ class LotMachine(RuleBasedStateMachine):
 
     @invariant()
     def each_client_is_in_one_place(self) -> None:
-        waiting = list(self.ready)
+        waiting = [*self.ready, *self.lot.woken]
         assert len(set(waiting)) == len(waiting), "queued twice"
         for client in self.lot.clients.values():
             if client.state is PARKED:
