@@ -76,6 +76,7 @@ class BaseServer(ClientCare):
         self._counters = Counters()
         ClientCare.__init__(self)
         self._limits = limits.Limits(self)
+        self._forks_before = listening.forks_until_now()
         forks_of_programs.watch(self)
 
     @property

@@ -116,7 +116,7 @@ class Serving:
             stack.enter_context(contextlib.suppress(CutOff))  # the end of a drain
             listener = getattr(server, "socket", None)
             if hasattr(listener, "accept") and server._is_stream():
-                stack.enter_context(non_blocking(listener))
+                stack.enter_context(non_blocking(listener, server._forks_before))
                 server._set_client_options(listener)
             if not hasattr(server, "fileno"):
                 self._run_without_descriptor()

@@ -187,27 +187,35 @@ def adopt(request: Any, request_class: Callable[..., OriginalSocket]) -> Any:
     return adopted
 
 
-# Whether another process may serve with the same listeners.
-_are_shared = False
+# How many times the program has forked, in this process and those before it.
+_forks = 0
+
+
+def forks_until_now() -> int:
+    """What is another number once another process may serve with the listeners of today."""
+    return _forks
 
 
 def _note_fork() -> None:
-    global _are_shared
+    global _forks
     if not children.is_forking():
-        _are_shared = True
+        _forks += 1
 
 
 os.register_at_fork(after_in_parent=_note_fork, after_in_child=_note_fork)
 
 
 @contextlib.contextmanager
-def non_blocking(sock: Any) -> Iterator[None]:
+def non_blocking(sock: Any, forks: int) -> Iterator[None]:
     """Put the descriptor of `sock` in non-blocking mode for a while, whatever its timeout says.
 
     A client who is gone, or whom another process took, leaves a readable listener with nobody to
     accept: there a blocking accept would stop the hub. The mode is shared with every process that
-    has the socket, so it is put back at the end, unless the program has forked: then another of
-    its processes may serve. Children do not touch it.
+    has the socket, so it is put back at the end, unless the program has forked since it had the
+    socket: then another of its processes may serve. Children do not touch it.
+
+    Args:
+        forks: what `forks_until_now` said when the program had the socket.
     """
     try:
         fd = sock.fileno()
@@ -219,7 +227,7 @@ def non_blocking(sock: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        if was_blocking and not _are_shared:
+        if was_blocking and forks == _forks:
             with contextlib.suppress(OSError):
                 if sock.fileno() == fd:
                     os.set_blocking(fd, True)
