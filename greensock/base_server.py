@@ -99,12 +99,13 @@ class BaseServer(ClientCare):
     def server_activate(self) -> None:
         """Called by the constructor to activate the server; may be overridden."""
 
-    def serve_forever(self, poll_interval: float = 0.5) -> None:
+    def serve_forever(self, poll_interval: float | None = 0.5) -> None:
         """Serve requests until `shutdown()`; `timeout` is ignored.
 
         Args:
             poll_interval: seconds between two calls of `service_actions`, if a subclass overrides
-                it. Nothing else is polled for: an idle server does not wake up at all.
+                it; 0 or less: a millisecond; None: it is called after a wake-up only. Nothing else
+                is polled for: an idle server does not wake up at all.
 
         Raises:
             RuntimeError: it is running already, in another thread or below the caller. Once
@@ -144,7 +145,7 @@ class BaseServer(ClientCare):
             self.__shutdown_request = False
             ended.set()
 
-    def _serve(self, poll_interval: float) -> None:
+    def _serve(self, poll_interval: float | None) -> None:
         if self.__shutdown_request:
             return
         self._is_closed = False

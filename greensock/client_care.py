@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from greensock.client_hooks import ClientHooks
 from greensock.draining import AtWork, Drain, hang_up
 from greensock.handler_shape import HandlerShape
 from greensock.hub import strays
-from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client
+from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client, ReadyQueue
 from greensock.hub.waking import Latch
 from greensock.limits import Limits
 from greensock.net import listening
@@ -134,7 +133,7 @@ class ClientCare(ClientHooks):
             self._farewells.close()
         self._serving = None
         self._checks_newcomers = False
-        serving.hand_over()
+        serving.lot.hand_over_now()
         for client in serving.ready:
             if serving.lot.holds(client):
                 client.state = PARKED
@@ -160,15 +159,13 @@ class ClientCare(ClientHooks):
     def _note_waiting(self, waiting: bool) -> None:
         """Told whether clients wait because there is no room."""
 
-    def _ready_queue(
-        self, serving: Serving
-    ) -> tuple[deque[Client], Callable[[], None], Callable[[], None]]:
-        """Where the lot puts ready clients, and what it calls then: see `Lot`.
+    def _ready_queue(self, serving: Serving) -> ReadyQueue:
+        """Where the lot puts ready clients.
 
         Here the serving greenlet begins their turns, all that became ready together in one go.
         """
         sleeper = serving.sleeper
-        return serving.ready, sleeper.ring_after_events, sleeper.ring
+        return ReadyQueue(serving.ready, sleeper.ring_after_events, sleeper.ring)
 
     def _begin_turn(self, client: Client) -> None:
         """In the serving greenlet: run a turn, or start it elsewhere."""

@@ -35,16 +35,15 @@ class Serving:
 
     Args:
         server: the server; its hooks are called.
-        poll_interval: seconds between calls of an overridden `service_actions`.
+        poll_interval: seconds between calls of an overridden `service_actions`, or None.
     """
 
-    def __init__(self, server: Any, poll_interval: float) -> None:
+    def __init__(self, server: Any, poll_interval: float | None) -> None:
         self.server = server
         self.sleeper = Sleeper()
         #: Clients whose turn waits to be begun by the serving greenlet.
         self.ready: deque[Client] = deque()
-        ready, schedule, dispatch = server._ready_queue(self)
-        self.lot = Lot(ready, schedule, dispatch, self.client_silent, self.sleeper.ring_soon)
+        self.lot = Lot(server._ready_queue(self), self.client_silent, self.sleeper.ring_soon)
         #: Why nobody is accepted now: "full", "paused", "shortage"; newcomers wait in the kernel.
         self._holds: set[str] = set()
         #: Whether the program's on_connection is told of what becomes of clients.
@@ -122,8 +121,7 @@ class Serving:
                 self._run_without_descriptor()
                 return
             if self._wants_service:
-                pulse = self._new_timer(self._poll_interval, self._poll_interval)
-                pulse.start(self.sleeper.ring)
+                self.sleeper.ring_every(self._poll_interval)
             self._watch_listener()
             while not self.stopping:
                 self.sleeper.sleep()
@@ -138,7 +136,7 @@ class Serving:
             self.take_back()
         if self._acceptable:
             # Before those who come now.
-            self.hand_over()
+            self.lot.hand_over_now()
             self._accept()
             if self.stopping:
                 return
@@ -176,11 +174,6 @@ class Serving:
             self.server._end_whole(client.request, client.address)
         elif self.lot.holds(client):
             self.lot.discard(client)
-
-    def hand_over(self) -> None:
-        """Queue the turns of those who were found ready just now."""
-        if self.lot.hand_over():
-            self.lot.schedule()
 
     def _begin_turns(self) -> None:
         server = self.server
@@ -395,8 +388,7 @@ class Serving:
     def _run_without_descriptor(self) -> None:
         """Serve where get_request itself waits; after an OSError, once `poll_interval` is over."""
         server = self.server
-        pulse = self._new_timer(self._poll_interval, self._poll_interval)
-        pulse.start(self.sleeper.ring)
+        self.sleeper.ring_every(self._poll_interval)
         while not self.stopping:
             if server._accept_one() is not None:
                 self.sleeper.sleep()

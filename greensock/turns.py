@@ -160,10 +160,10 @@ def run_lingering_turn(
         return run_unbuffered_turn(client)
     if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
         return ended
-    try:
-        return _linger(server, client, linger, crowd, turn)
-    finally:
+    outcome = _linger(server, client, linger, crowd, turn)
+    if outcome is not END:
         request.end_lingering()
+    return outcome
 
 
 def _linger(

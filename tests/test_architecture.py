@@ -39,6 +39,7 @@ LAYER_OF = {
     "greensock.cli.usage": "errors of the command line's user",
     "greensock.cli.targets": "programs on them",
     "greensock.hub": "hub",
+    "greensock.buffered_writers": "buffers",
     "greensock.streams": "buffers",
     "greensock.line_limits": "buffers",
     "greensock.request_ends": "buffers",

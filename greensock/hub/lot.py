@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from gevent import get_hub
 from gevent._hub_local import get_hub_if_exists
@@ -113,32 +113,37 @@ def leave_to_parent() -> None:
     _lots.clear()
 
 
+class ReadyQueue(NamedTuple):
+    """Where a lot puts the clients who are to have a turn.
+
+    `clients`: the queue. `schedule`: called when one is put into it while it is empty. `dispatch`:
+    the same, but called in the hub, and once no more are about to come. Neither may block or raise.
+    """
+
+    clients: deque[Any]
+    schedule: Callable[[], None]
+    dispatch: Callable[[], None]
+
+
 class Lot:
     """Clients under the care of one run of `serve_forever`, which ends with `suspend`.
 
     Args:
-        ready: where a parked client is put, unparked, once it has bytes, an end or an error to
+        queue: where a parked client is put, unparked, once it has bytes, an end or an error to
             read; who has had them first comes first.
-        schedule: called when a client is put into an empty `ready`; it must not block and must not
-            raise.
-        dispatch: as `schedule`; called in the hub, once no more clients are about to come.
         on_silent: called in the hub for a client that said nothing for its request's timeout.
         wake: wakes the serving greenlet, from any thread.
     """
 
     def __init__(
         self,
-        ready: deque[Client],
-        schedule: Callable[[], None],
-        dispatch: Callable[[], None],
+        queue: ReadyQueue,
         on_silent: Callable[[Client], None],
         wake: Callable[[], None],
     ) -> None:
         self._hub = get_hub()
         self._loop = self._hub.loop
-        self.ready = ready
-        self.schedule = schedule
-        self._dispatch = dispatch
+        self.ready, self.schedule, self._dispatch = queue
         #: Clients who are found ready in this turn of the loop, in the order of its calls.
         self.woken: list[Client] = []
         self._last_first = calls_back_last_first(self._loop)
@@ -245,18 +250,23 @@ class Lot:
         self.make_ready(client)
 
     def hand_over_soon(self) -> None:
-        """Have those who are woken in this turn of the loop put into `ready` at its end."""
+        """Have those who are woken in this turn of the loop put into `ready` at its end.
+
+        In the order in which the kernel found them readable.
+        """
         self._loop.run_callback(self._hand_over)
 
+    def hand_over_now(self) -> None:
+        """The same at once; in the serving thread only."""
+        if self._queue_woken():
+            self.schedule()
+
     def _hand_over(self) -> None:
-        if self.hand_over():
+        if self._queue_woken():
             self._dispatch()
 
-    def hand_over(self) -> bool:
-        """Put the woken into `ready`, in the order in which the kernel found them readable.
-
-        Says whether that was empty, so that somebody is to be told.
-        """
+    def _queue_woken(self) -> bool:
+        """Put the woken into `ready`; say whether that was empty, which somebody is to be told."""
         woken, ready = self.woken, self.ready
         if not woken:
             return False

@@ -14,6 +14,9 @@ from greenlet import GreenletExit
 from greensock.hub.waiting import leave_for
 from greensock.hub.waking import Waker
 
+# Seconds: 30 years. libuv's timers take no infinity.
+_LONGEST_PAUSE = 1e9
+
 
 class CutOff(GreenletExit):  # type: ignore[misc]
     """Ends whatever keeps a greenlet from its sleep."""
@@ -35,6 +38,7 @@ class Sleeper:
         self._closed = False
         self._rung = False
         self._ring_scheduled = False
+        self._pulse: Any = None
         self._hub_errands: deque[Callable[[], Any]] = deque()
         self._waker = Waker(self._woken)
 
@@ -61,6 +65,17 @@ class Sleeper:
     def _ring_now(self) -> None:
         self._ring_scheduled = False
         self.ring()
+
+    def ring_every(self, seconds: float | None) -> None:
+        """Wake the greenlet again and again; None: never.
+
+        What asks for no pause at all (0, or less) is given a millisecond: the least that both loops
+        know, and a few hundredths of a processor in place of all of it.
+        """
+        if seconds is not None and self._pulse is None:
+            between = min(max(float(seconds), 0.001), _LONGEST_PAUSE)
+            self._pulse = self._hub.loop.timer(between, between)
+            self._pulse.start(self.ring)
 
     def ring_soon(self) -> None:
         """Wake the greenlet at the hub's next turn; from any greenlet, thread or signal handler."""
@@ -125,6 +140,9 @@ class Sleeper:
 
     def close(self) -> None:
         self._closed = True
+        if self._pulse is not None:
+            self._pulse.stop()
+            self._pulse.close()
         self._waker.close()
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from greensock.draining import AtWork, hang_up
 from greensock.handlers import quick_runner
 from greensock.hub import lifetime
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import Client
+from greensock.hub.lot import Client, ReadyQueue
 from greensock.hub.workers import WorkerPool
 from greensock.serving import Serving
 from greensock.turns import END, PARK, Turn
@@ -164,11 +163,9 @@ class GreenletMixIn(_Base):
             pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets)
         return pool
 
-    def _ready_queue(
-        self, serving: Serving
-    ) -> tuple[deque[Any], Callable[[], None], Callable[[], None]]:
+    def _ready_queue(self, serving: Serving) -> ReadyQueue:
         pool = self._pool_here()
-        return pool.jobs, pool.schedule, pool.dispatch
+        return ReadyQueue(pool.jobs, pool.schedule, pool.dispatch)
 
     def _begin_turn(self, client: Client) -> None:
         self._pool_here().submit(client)

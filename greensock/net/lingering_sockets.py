@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import select
 import struct
@@ -103,7 +104,9 @@ class LingeringSocket(RequestSocket):
     def end_lingering(self) -> None:
         """The wait is over, and with it the limit: others will have the descriptor."""
         if self._patience:
-            self._set_patience(0.0)
+            # The handler may have closed it.
+            with contextlib.suppress(OSError):
+                self._set_patience(0.0)
 
     def _set_patience(self, seconds: float) -> None:
         self._patience, limit = _patience_and_limit(seconds)

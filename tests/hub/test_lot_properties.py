@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from greensock.hub.lot import BUSY, ENDING, PARKED, Client
+from greensock.hub.lot import BUSY, ENDING, PARKED, Client, ReadyQueue
 from greensock.hub.timed_lot import TimedLot
 from greensock.net.cooperative_sockets import CooperativeSocket
 
@@ -37,7 +37,9 @@ class LotMachine(RuleBasedStateMachine):
         self.admitted = self.gone = self.timed_out = 0
 
     def new_lot(self) -> TimedLot:
-        lot = TimedLot(self.ready, self.note_ready, lambda: None, self.silent, lambda: None)
+        lot = TimedLot(
+            ReadyQueue(self.ready, self.note_ready, lambda: None), self.silent, lambda: None
+        )
         lot.on_gone = self.note_gone
         return lot
 
