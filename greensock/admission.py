@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from greensock.net import open_files
+from greensock.rejections import Rejections
 from greensock.shortages import SpareDescriptor
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Door:
         self._counted = 0.0
         self._spare: SpareDescriptor | None = None
         self._overflow = "pause"
+        self._rejections = Rejections(self._server)
         self.networks: Networks | None = None
         #: How many clients there may be.
         self.limit = sys.maxsize
@@ -121,6 +123,10 @@ class Door:
         """Whether one newcomer may stay, who is counted then."""
         return self.networks is None or self.networks.lets_in(request, client_address)
 
+    def turn_away(self, request: Any, client_address: Any, at_once: bool = False) -> None:
+        """Close a newcomer whom a limit leaves no room; see `Rejections`."""
+        self._rejections.turn_away(request, client_address, at_once)
+
     def turn_away_or_wait(self) -> bool:
         """There is no room: do what `overflow` says; return whether to look for newcomers again.
 
@@ -146,7 +152,7 @@ class Door:
         if self._overflow != "reject" or self._spare is None:
             return
         while self._spare.give():
-            error = self._server._reject_one()
+            error = self._server._reject_one(at_once=True)
             if not self._spare.take() or error is not None:
                 break
 
@@ -161,5 +167,6 @@ class Door:
             lot.end_soon(client)
 
     def close(self) -> None:
+        self._rejections.close()
         if self._spare is not None:
             self._spare.give()

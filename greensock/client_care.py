@@ -187,19 +187,21 @@ class ClientCare(ClientHooks):
         if serving is not None and self._limits.overflow != "reject":
             serving.postpone(client)
             return
-        if serving is None:
-            self.handle_error(client.request, client.address)
-        elif client.handler is None:
-            self._reject(client.request, client.address)
         was_whole = client.state is WHOLE
-        client.state = ENDING
-        turns.serve_turn_of_many(self, client)
-        if was_whole:
-            client.state = WHOLE
+        if serving is not None and client.handler is None:
+            if not was_whole:
+                serving.lot.discard(client)
+            serving.door.turn_away(client.request, client.address)
+        else:
+            if serving is None:
+                self.handle_error(client.request, client.address)
+            client.state = ENDING
+            turns.serve_turn_of_many(self, client)
+            if serving is not None:
+                serving.settle(client, turns.END)
         if serving is not None:
             serving.note_no_workers()
-            serving.settle(client, turns.END)
-        elif was_whole:
+        if was_whole:
             self._end_whole(client.request, client.address)
 
     def _release(self, client: Client) -> None:
@@ -310,7 +312,7 @@ class ClientCare(ClientHooks):
         if serving is not None and serving.observes:
             self._tell("new", request, client_address)
         if serving is not None and not serving.door.lets_in(request, client_address):
-            self._turn_away(request, client_address)
+            serving.door.turn_away(request, client_address)
             if serving.observes:
                 self._tell("closed", request, client_address)
             return False
@@ -318,30 +320,15 @@ class ClientCare(ClientHooks):
             request.settimeout(self._limits.idle_timeout)
         return True
 
-    def _reject_one(self) -> AcceptError | None:
+    def _reject_one(self, at_once: bool = False) -> AcceptError | None:
         """Accept a client for whom there is no room, and turn it away."""
         got = self._next_request()
         if isinstance(got, AcceptError):
             return got
         self._counters.accepted += 1
-        self._turn_away(*got)
+        if self._serving is not None:
+            self._serving.door.turn_away(*got, at_once)
         return None
-
-    def _turn_away(self, request: Any, client_address: Any) -> None:
-        try:
-            self._reject(request, client_address)
-        finally:
-            endings.close_beside(self, request, client_address)
-
-    def _reject(self, request: Any, client_address: Any) -> None:
-        self._counters.rejected += 1
-        try:
-            if self._has_hook("reject_request"):
-                self.reject_request(request, client_address)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-            endings.tell_beside(self, request, client_address, error)
-        finally:
-            listening.discard_unread(request)
 
     def _left_over(self) -> list[Client]:
         """The clients of an earlier run who are not back; some may have ended since."""

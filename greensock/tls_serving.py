@@ -54,6 +54,12 @@ class TlsServing:
         server._turn = tls_turns.run_turn
         server._lingering_turn = tls_turns.run_lingering_turn
 
+    def cooperative(self, request: Any) -> Any:
+        """A newcomer's request, for the hub to speak with in place of a thread or child."""
+        if type(request) is not BlockingTlsSocket or request.handshake_done or request._tls:
+            return request
+        return TlsSocket(fileno=request.detach(), terms=request._terms)
+
     def greet(self, request: Any, client_address: Any) -> bool:
         """Complete a request's handshake if it is still to come; say if there is a session."""
         return tls_turns.greet(self._server, request, client_address)

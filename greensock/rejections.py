@@ -1,0 +1,97 @@
+"""Turning clients away without keeping whoever accepts.
+
+`reject_request()` may write to the client, and so wait for it: over TLS for its side of the
+handshake, which may never come. It is called in a greenlet of its own, with a request that blocks
+no more than that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+
+from greensock import endings
+from greensock.hub.workers import WorkerPool
+from greensock.net import listening
+from greensock.net.cooperative_sockets import CooperativeSocket
+from greensock.net.lingering_sockets import LingeringSocket
+from greensock.net.request_sockets import OriginalSocket
+
+# Clients for whom `reject_request()` may wait at the same time, each with a descriptor. Arbitrary;
+# half of the reserve that `admission` keeps. Any more are closed without a word.
+_AT_ONCE = 32
+
+# Seconds that a client may leave the kernel's buffers full, and that all of it may take, the
+# handshake included.
+_PATIENCE = 1.0
+_LONGEST = 10.0
+
+
+class Rejections:
+    """Turns clients away during one run of `serve_forever`; for the serving greenlet only."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._pool: WorkerPool | None = None
+
+    def turn_away(self, request: Any, client_address: Any, at_once: bool) -> None:
+        """Close a client, after a word of the program's if it has one.
+
+        With `at_once` the request is closed when this returns, and nothing was waited for.
+        """
+        server = self._server
+        server._counters.rejected += 1
+        pool = self._pool
+        is_full = pool is not None and pool.busy >= _AT_ONCE
+        if is_full or not server._has_hook("reject_request"):
+            self._close(request, client_address)
+        elif at_once:
+            if server._tls is None:
+                request.settimeout(0.0)
+                self._call_hook(request, client_address)
+            self._close(request, client_address)
+        else:
+            if pool is None:
+                pool = self._pool = WorkerPool(self._run, lambda: None)
+            pool.submit((self._cooperative(request), client_address))
+
+    def _cooperative(self, request: Any) -> Any:
+        if self._server._tls is not None:
+            request = self._server._tls.cooperative(request)
+        elif type(request) is OriginalSocket or type(request) is LingeringSocket:
+            request = CooperativeSocket(fileno=request.detach())
+        if hasattr(request, "settimeout"):
+            request.settimeout(_PATIENCE)
+        return request
+
+    def _run(self, job: tuple[Any, Any]) -> bool:
+        try:
+            with gevent.Timeout(_LONGEST, False):
+                self._call_hook(*job)
+        finally:
+            self._close(*job)
+        return False
+
+    def _call_hook(self, request: Any, client_address: Any) -> None:
+        try:
+            self._server.reject_request(request, client_address)
+        except gevent.Timeout:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            endings.tell_beside(self._server, request, client_address, error)
+
+    def _close(self, request: Any, client_address: Any) -> None:
+        listening.discard_unread(request)
+        endings.close_beside(self._server, request, client_address)
+
+    def close(self) -> None:
+        """End with the run: whoever is waited for is closed."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            waiting = list(pool.jobs)
+            pool.kill()
+            for request, client_address in waiting:
+                self._close(request, client_address)
+            pool.join(_PATIENCE)
+            pool.close()
