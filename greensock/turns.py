@@ -97,15 +97,14 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
                 server._turn = run_turn
             return run_turn(server, client)
     request = client.request
-    if untaken and request in untaken and (outcome := wait_for_more(request)) is not None:
-        return outcome
     size = server._first_read
     for _ in REQUESTS:
-        at = 0
-        data = request.unread
-        if data:
-            at = request.unread_at
+        if request.unread:
+            if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
+                return ended
+            data, at = request.unread, request.unread_at
         else:
+            at = 0
             try:
                 data = recv(request, size, MSG_DONTWAIT)
             except BlockingIOError:
@@ -124,9 +123,9 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
             return END
         if request.unread:
             if request.unread is data and request.unread_at == at:
-                outcome = wait_for_more(request)
-                if outcome is not None:
-                    return outcome
+                ended = wait_for_more(request)
+                if ended is not None:
+                    return ended
         elif not request.reads_left:
             break
     else:

@@ -7,6 +7,7 @@ new watcher a turn costs an epoll_ctl and an fcntl each.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
@@ -113,6 +114,13 @@ def leave_to_parent() -> None:
     _lots.clear()
 
 
+def heed_limits() -> None:
+    """A client may have a limit as a socket option from now on: have the lots ask for such."""
+    for lot in tuple(_lots):
+        if type(lot) is Lot:
+            lot.__class__ = LimitedLot
+
+
 class ReadyQueue(NamedTuple):
     """Where a lot puts the clients who are to have a turn.
 
@@ -147,6 +155,8 @@ class Lot:
         #: Clients who are found ready in this turn of the loop, in the order of its calls.
         self.woken: list[Client] = []
         self._last_first = calls_back_last_first(self._loop)
+        #: Has the woken put into `ready` at the end of this turn of the loop.
+        self.hand_over_soon = functools.partial(self._loop.run_callback, self._hand_over)
         self._on_silent = on_silent
         self._wake = wake
         #: Those whose silence is bounded while they are parked, by their timeout. A client does not
@@ -163,6 +173,8 @@ class Lot:
         #: Requests that another thread wants closed; the serving greenlet does it.
         self.forsaken: deque[Any] = deque()
         _lots.append(self)
+        if limits:
+            heed_limits()
 
     def admit(self, client: Client) -> None:
         """Take `client` into the table; it is not parked yet."""
@@ -183,7 +195,7 @@ class Lot:
         client.state = PARKED
         if not watcher.active:
             watcher.start(client)
-        if client.request.timeout is not None or limits:
+        if client.request.timeout is not None:
             self._bound_silence(client)
 
     def _bound_silence(self, client: Client) -> None:
@@ -193,10 +205,7 @@ class Lot:
 
     def _limit_of(self, client: Client) -> float | None:
         """For how many seconds a client may be silent; None: for ever."""
-        request = client.request
-        timeout: float | None = request.timeout
-        if timeout is None and limits:
-            timeout = option_limits.of_waiting(request, READ)
+        timeout: float | None = client.request.timeout
         return timeout
 
     def _silence(self, timeout: float) -> Silence:
@@ -249,33 +258,25 @@ class Lot:
         client.state = ENDING
         self.make_ready(client)
 
-    def hand_over_soon(self) -> None:
-        """Have those who are woken in this turn of the loop put into `ready` at its end.
-
-        In the order in which the kernel found them readable.
-        """
-        self._loop.run_callback(self._hand_over)
-
     def hand_over_now(self) -> None:
-        """The same at once; in the serving thread only."""
-        if self._queue_woken():
-            self.schedule()
+        """As `hand_over_soon` does, but at once; in the serving thread only."""
+        if self.woken:
+            dispatch, self._dispatch = self._dispatch, self.schedule
+            self._hand_over()
+            self._dispatch = dispatch
 
     def _hand_over(self) -> None:
-        if self._queue_woken():
-            self._dispatch()
-
-    def _queue_woken(self) -> bool:
-        """Put the woken into `ready`; say whether that was empty, which somebody is to be told."""
+        """Put the woken into `ready`, in the order in which the kernel found them readable."""
         woken, ready = self.woken, self.ready
-        if not woken:
-            return False
-        was_empty = not ready
-        if self._last_first:
+        if len(woken) > 1 and self._last_first:
             woken.reverse()
-        ready.extend(woken)
-        woken.clear()
-        return was_empty
+        if ready:
+            ready.extend(woken)
+            woken.clear()
+        elif woken:
+            ready.extend(woken)
+            woken.clear()
+            self._dispatch()
 
     def make_ready(self, client: Client) -> None:
         """Queue a turn for `client`; in the serving thread only."""
@@ -358,3 +359,16 @@ class Lot:
         self.silences.clear()
         self.clients.clear()
         return clients
+
+
+class LimitedLot(Lot):
+    """A lot where some clients have a time limit that is a socket option."""
+
+    def park(self, client: Client) -> None:
+        Lot.park(self, client)
+        if client.request.timeout is None:
+            self._bound_silence(client)
+
+    def _limit_of(self, client: Client) -> float | None:
+        timeout = Lot._limit_of(self, client)
+        return option_limits.of_waiting(client.request, READ) if timeout is None else timeout

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from greensock.hub.lot import PARKED, Client, Lot
-from greensock.hub.option_limits import limits
+from greensock.hub.lot import PARKED, Client, LimitedLot, Lot
 
 # Seconds for which a client without any timeout may be silent: 30 years. It is listed by the time
 # of its parking all the same, so that the longest silent can be found.
@@ -17,7 +16,7 @@ _NO_LIMIT = 1e9
 _ROUNDING = 0.1
 
 
-class TimedLot(Lot):
+class TimedLot(LimitedLot):
     """A lot for `idle_timeout`, for eviction and for whoever wants to be told of each parking.
 
     A place in the list of the silent costs each parked client about 100 bytes, and each parking
@@ -46,12 +45,10 @@ class TimedLot(Lot):
     def park(self, client: Client) -> None:
         if self.on_park is not None:
             self.on_park(client)
-        Lot.park(self, client)
-        if client.request.timeout is None and not limits:
-            self._bound_silence(client)
+        LimitedLot.park(self, client)
 
     def _limit_of(self, client: Client) -> float:
-        found = (Lot._limit_of(self, client), self.idle_timeout)
+        found = (LimitedLot._limit_of(self, client), self.idle_timeout)
         return min((each for each in found if each is not None), default=_NO_LIMIT)
 
     def longest_parked(self) -> Client | None:

@@ -22,7 +22,7 @@ from gevent import monkey
 
 from greensock.buffered_writers import BufferedSocketWriter
 from greensock.hub import option_limits
-from greensock.hub.lot import may_be_closed
+from greensock.hub.lot import heed_limits, may_be_closed
 from greensock.hub.waiting import READ, new_watcher
 from greensock.request_ends import IsWhole
 from greensock.streams import (
@@ -269,7 +269,7 @@ class RequestSocket(OriginalSocket):
     def setsockopt(self, level: Any, option: Any, *value: Any) -> None:
         c_socket.setsockopt(self, level, option, *value)
         if option_limits.is_limit(level, option):
-            option_limits.note(self)
+            note_limits(self)
 
     def send_in_parts(self, data: bytes) -> Iterator[int]:
         """Send all of `data`, and give the size of each part that has left for good.
@@ -330,7 +330,7 @@ class RequestSocket(OriginalSocket):
         copy = type(self)(self.family, self.type, self.proto, fileno=fd)
         copy.settimeout(self.gettimeout())
         if self in option_limits.limits:
-            option_limits.note(copy)
+            note_limits(copy)
         return copy
 
     def detach(self) -> int:
@@ -343,6 +343,12 @@ class RequestSocket(OriginalSocket):
             if option_limits.limits or untaken:
                 forget(self)
             c_socket.close(self)
+
+
+def note_limits(request: RequestSocket) -> None:
+    """Take over the time limits that a request has as socket options."""
+    option_limits.note(request)
+    heed_limits()
 
 
 def forget(request: RequestSocket) -> None:

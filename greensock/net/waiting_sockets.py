@@ -149,10 +149,8 @@ class WaitingSocket(RequestSocket):
             self._wait_as_kernel(READ)
             return
         watcher = self._reading
-        if watcher is None or watcher.active or not is_of_this_thread(watcher):
+        if watcher is None or watcher.active or not wait(watcher, timeout):
             self._wait(READ, timeout)
-        else:
-            wait(watcher, timeout)
 
     def wait_writable(self) -> None:
         """As `wait_readable`, until the kernel takes more bytes."""
