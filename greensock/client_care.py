@@ -16,7 +16,7 @@ from greensock.hub import strays
 from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client, ReadyQueue
 from greensock.hub.waking import Latch
 from greensock.limits import Limits
-from greensock.net import listening
+from greensock.net import accepted_kinds, listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.listening import AcceptError
 from greensock.net.request_sockets import (
@@ -395,7 +395,8 @@ class ClientCare(ClientHooks):
 
     def _new_shape(self) -> HandlerShape:
         shape = HandlerShape(self.RequestHandlerClass)
-        return shape if self._tls is None else shape.over_tls(self._keeps_child())
+        over_tls = self._tls is not None
+        return shape.over_tls(self._keeps_child()) if over_tls else shape.over(self._known_listener)
 
     def _keeps_child(self) -> bool:
         """Whether a session that began where a turn runs cannot come back from there."""
@@ -414,7 +415,8 @@ class ClientCare(ClientHooks):
             elif self._turn is not turns.run_plain_turn:
                 # Never back to that: there may be clients of an earlier handler class.
                 self._turn = turns.run_turn
-        self._accepted_class = self._request_class() if self._tls is None else self._tls.new_request
+        make = self._request_class() if self._tls is None else self._tls.new_request
+        self._accepted_class = accepted_kinds.suiting(make, sock)
         if type(sock) is listening.ListeningSocket:
             sock.request_class = self._accepted_class
 

@@ -15,6 +15,7 @@ from greensock.handlers import (
     StreamRequestHandler,
     class_of,
 )
+from greensock.net.accepted_kinds import has_messages, is_local
 from greensock.wrapped_handle import (
     http_handler_class,
     is_from,
@@ -135,6 +136,17 @@ class HandlerShape:
         self.closes_by_default = http_handler_class(cls) is not None
         wraps = self.request_wise and self.closes_by_default and not _loops_over_requests(cls)
         self.one_at_a_time = one_at_a_time(cls) if wraps else None
+
+    def over(self, listener: Any) -> HandlerShape:
+        """The shape of the same class for what `listener` accepts, without TLS."""
+        if has_messages(listener):
+            # Of a message all that is not received at once is lost: nobody but the handler does.
+            self.reads_ahead = False
+            self.is_whole = None
+        elif self.request_wise and is_local(listener):
+            # Received by the request, which keeps what comes beside the bytes.
+            self.is_whole = self.is_whole or request_ends.is_something
+        return self
 
     def over_tls(self, keeps_child: bool) -> HandlerShape:
         """The shape of the same class where clients begin with a handshake.

@@ -17,6 +17,11 @@ IsWhole = Callable[[bytes, int], bool]
 MOST_UNFINISHED = 65536
 
 
+def is_something(data: bytes, start: int) -> bool:
+    """For requests of which nothing is known: their handler begins at their first byte."""
+    return len(data) > start
+
+
 def ends_with(terminator: bytes, most: int | None) -> IsWhole:
     """For requests that end with `terminator`, or are `most` bytes (None: no fewer than 64 KiB)."""
     most = MOST_UNFINISHED if most is None else min(most, MOST_UNFINISHED)

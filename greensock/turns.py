@@ -70,7 +70,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
     handler = client.handler
     if handler is None or client.state is ENDING:
         return run_plain_turn(server, client)
-    if not handler.rbufsize:
+    if not handler.rbufsize or client.request.has_messages:
         return run_unbuffered_turn(client)
     outcome = run_plain_turn(server, client)
     if outcome is PARK and handler.wbufsize:
@@ -92,7 +92,7 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
         handler = open_handler(server, client)
         if handler is None:
             return END
-        if not handler.rbufsize or handler.wbufsize:
+        if not handler.rbufsize or handler.wbufsize or client.request.has_messages:
             if server._turn is run_plain_turn:
                 server._turn = run_turn
             return run_turn(server, client)
@@ -155,7 +155,7 @@ def run_lingering_turn(
         handler.handle()
         return END
     request = client.request
-    if not handler.rbufsize:
+    if not handler.rbufsize or request.has_messages:
         return run_unbuffered_turn(client)
     if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
         return ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greensock.hub.lot import Client
+from greensock.net.request_sockets import UNTOUCHED
 from greensock.outcomes import END, GO_ON, PARK, REQUESTS, Outcome
 from greensock.untaken import comes_more, size_in_kernel, wait_for_more
 
@@ -20,16 +21,22 @@ def run_unbuffered_turn(client: Client) -> Outcome:
         first = request.peek_now()
         if not first:
             break
-        # Of TLS, it is a record that was read.
+        # Of TLS, it is a record that was read; else a mark that receiving takes away.
         data, at = request.unread, request.unread_at
+        if not data:
+            at = request.unread_at = UNTOUCHED
         handler.handle_one_request()
-        if handler.close_connection:
+        if handler.close_connection or request._closed:
             return END
-        if data and request.unread is data and request.unread_at == at:
+        if request.unread is not data or request.unread_at != at:
+            continue
+        if data:
             outcome = wait_for_more(request)
             if outcome is not None:
                 return outcome
-        elif not data and not request._closed:
+        else:
+            # Unless it was passed on to somebody who has received.
+            request.unread_at = 0
             before, size = size, size_in_kernel(request)
             if size and size == before and not comes_more(request, size):
                 return END

@@ -274,8 +274,7 @@ class ForkingMixIn(_Base):
         self._child_turns[pid] = turn
         if turn.returns:
             # The child has it, and would have it again.
-            client.request.unread = b""
-            client.request.unread_at = 0
+            client.request.forget_unread()
         if serving is not None:
             turn.watch = ChildWatch(pid, self._child_exited)
             serving.worker_started()

@@ -61,23 +61,25 @@ class CooperativeSocket(WaitingSocket):
 
         With a `crowd`, also None at once if nothing is there and other clients wait.
         """
-        for may_wait in (seconds > 0, False):
-            try:
-                return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
-            except BlockingIOError:
-                if not may_wait:
-                    return None
-            others = None if crowd is None else new_watcher(crowd.fileno(), READ)
-            try:
-                wait(self.read_watcher(), seconds, others)
-            except TimeoutError:
-                pass
-            finally:
-                if others is not None:
-                    others.close()
-        return None
+        data = self.receive_now(FIRST_READ_SIZE)
+        if data is None and seconds > 0 and self._await_bytes(seconds, crowd):
+            data = self.receive_now(FIRST_READ_SIZE)
+        return data
+
+    def _await_bytes(self, seconds: float | None, crowd: Crowd | None) -> bool:
+        """Wait until there is something to read; False after `seconds`, or if others wait."""
+        others = None if crowd is None else new_watcher(crowd.fileno(), READ)
+        try:
+            wait(self.read_watcher(), None if seconds is None else max(seconds, 0.0), others)
+        except TimeoutError:
+            return False
+        finally:
+            if others is not None:
+                others.close()
+        return True
 
     def receive(self, size: int, /) -> bytes:
+        self.unread_at = 0
         if not self.reads_left and self.timeout != 0.0:
             self.wait_readable()
         while True:
@@ -92,7 +94,7 @@ class CooperativeSocket(WaitingSocket):
             self.wait_readable()
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        if self.unread and bufsize:
+        if self.unread and bufsize and not flags & BESIDE_STREAM:
             return self._take_unread(bufsize, flags)
         if flags or not bufsize:
             return self._receive_with("recv", bufsize, flags)  # type: ignore[no-any-return]
@@ -111,6 +113,7 @@ class CooperativeSocket(WaitingSocket):
     def _receive_with(self, method: str, *args: Any) -> Any:
         call = getattr(c_socket, method)
         *rest, flags = args
+        self._note_receiving(flags)
         may_wait = self.timeout != 0.0 and not flags & (MSG_DONTWAIT | BESIDE_STREAM)
         if flags & MSG_WAITALL and method == "recv" and may_wait and self.timeout is None:
             return self._receive_all(rest[0], flags)

@@ -78,7 +78,7 @@ class LingeringSocket(RequestSocket):
         """
         patience = self._patience
         if seconds <= 0 or crowd is not None or self.timeout is not None or patience is None:
-            return self._poll_within(max(seconds, 0.0), crowd)
+            return self._poll_within(seconds, crowd)
         if seconds != patience:
             self._set_patience(seconds)
         try:
@@ -87,19 +87,23 @@ class LingeringSocket(RequestSocket):
             return None
 
     def _poll_within(self, seconds: float, crowd: Crowd | None) -> bytes | None:
-        fd, crowd_fd = number_of(self), -1 if crowd is None else crowd.fileno()
-        try:
-            ready = _poller(fd, crowd_fd).poll(round(seconds * 1000))
-        except RuntimeError:
-            # Another thread still waits for a client who had this number, and was closed meanwhile.
-            ready = _poller.__wrapped__(fd, crowd_fd).poll(round(seconds * 1000))
         # With a timeout of the handler's, `recv` would wait for it whatever its flags say.
-        if fd not in dict(ready):
+        if not self._await_bytes(seconds, crowd):
             return None
         try:
             return recv(self, SMALL_READ_SIZE, MSG_DONTWAIT)
         except (BlockingIOError, TimeoutError):
             return None
+
+    def _await_bytes(self, seconds: float, crowd: Crowd | None) -> bool:
+        """Wait until there is something to read; False after `seconds`, or if others wait."""
+        fd, crowd_fd = number_of(self), -1 if crowd is None else crowd.fileno()
+        try:
+            ready = _poller(fd, crowd_fd).poll(round(max(seconds, 0.0) * 1000))
+        except RuntimeError:
+            # Another thread still waits for a client who had this number, and was closed meanwhile.
+            ready = _poller.__wrapped__(fd, crowd_fd).poll(round(max(seconds, 0.0) * 1000))
+        return fd in dict(ready)
 
     def end_lingering(self) -> None:
         """The wait is over, and with it the limit: others will have the descriptor."""
@@ -118,6 +122,7 @@ class LingeringSocket(RequestSocket):
         self._patience = None
 
     def receive(self, size: int, /) -> bytes:
+        self.unread_at = 0
         try:
             return recv(self, size)
         except BlockingIOError:
@@ -129,6 +134,7 @@ class LingeringSocket(RequestSocket):
     def _receive_with(self, method: str, *args: Any) -> Any:
         call = getattr(c_socket, method)
         flags = args[-1]
+        self._note_receiving(flags)
         if flags & MSG_WAITALL:
             # With the limit, the kernel gives what came in that time.
             self.end_lingering()

@@ -59,6 +59,9 @@ SMALL_READ_SIZE = 512 - 33
 #: more of them.
 untaken: set[Any] = set()
 
+#: `unread_at` where nothing is unread: a mark that whatever receives takes away.
+UNTOUCHED = -1
+
 #: What is received with these is none of the stream: an urgent byte, a report of the kernel's.
 #: Nothing is waited for.
 BESIDE_STREAM = MSG_OOB | _stdlib_socket.MSG_ERRQUEUE
@@ -66,9 +69,11 @@ BESIDE_STREAM = MSG_OOB | _stdlib_socket.MSG_ERRQUEUE
 __all__ = [
     "BESIDE_STREAM",
     "SMALL_READ_SIZE",
+    "UNTOUCHED",
     "OriginalSocket",
     "RequestSocket",
     "c_socket",
+    "is_readable",
     "is_request_socket",
     "number_of",
     "recv",
@@ -76,7 +81,7 @@ __all__ = [
 ]
 
 
-def _is_readable(fd: int) -> bool:
+def is_readable(fd: int) -> bool:
     poller = monkey.get_original("select", "poll")()
     poller.register(fd, select.POLLIN)
     return bool(poller.poll(0))
@@ -95,6 +100,8 @@ class RequestSocket(OriginalSocket):
     #: What writes to it without a buffer, for handlers.
     writer_class: type[SocketWriter] = RequestWriter
     read_size = FIRST_READ_SIZE
+    #: Whether it is a row of messages: what is not received of one at once is lost.
+    has_messages = False
     #: Bytes that were taken from the program, and wait for the client to read.
     unsent: bytes | None = None
 
@@ -119,6 +126,7 @@ class RequestSocket(OriginalSocket):
 
     def receive(self, size: int, /) -> bytes:
         """New bytes from the peer, whatever is unread: for readers that have used that up."""
+        self.unread_at = 0
         return recv(self, size)
 
     def receive_whole(self, is_whole: IsWhole) -> bool:
@@ -153,7 +161,7 @@ class RequestSocket(OriginalSocket):
             OSError: the connection is broken.
         """
         # With a timeout of the program's, the C level waits for that long, whatever the flags say.
-        if _timeout(self) and not _is_readable(number_of(self)):
+        if _timeout(self) and not is_readable(number_of(self)):
             return None
         try:
             return recv(self, size, flags)
@@ -183,6 +191,11 @@ class RequestSocket(OriginalSocket):
         self.unread = self.unread[self.unread_at :] + data
         self.unread_at = 0
         return bool(data)
+
+    def forget_unread(self) -> None:
+        """Drop what is unread: somebody else has it."""
+        self.unread = b""
+        self.unread_at = 0
 
     def end_lingering(self) -> None:
         """A turn that has waited for more in a thread or child is over."""
@@ -264,7 +277,13 @@ class RequestSocket(OriginalSocket):
         return self._receive_with("recvmsg_into", buffers, ancbufsize, flags)
 
     def _receive_with(self, method: str, *args: Any) -> Any:
+        self._note_receiving(args[-1])
         return getattr(c_socket, method)(self, *args)
+
+    def _note_receiving(self, flags: int) -> None:
+        """The handler receives something itself; see UNTOUCHED."""
+        if self.unread_at < 0 and not flags & MSG_PEEK:
+            self.unread_at = 0
 
     def setsockopt(self, level: Any, option: Any, *value: Any) -> None:
         c_socket.setsockopt(self, level, option, *value)

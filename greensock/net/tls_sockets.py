@@ -30,7 +30,6 @@ from gevent.exceptions import BlockingSwitchOutError
 
 from greensock.hub.crowd import Crowd
 from greensock.hub.lot import may_be_closed
-from greensock.hub.waiting import READ, new_watcher, wait
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.request_sockets import BESIDE_STREAM, c_socket, forget, recv
 from greensock.net.tls_locks import take_lock
@@ -130,17 +129,6 @@ class TlsSocket(TlsSender):
 
     def _has_pending(self) -> bool:
         return self._tls is not None and self._tls.pending() > 0
-
-    def _await_bytes(self, seconds: float | None, crowd: Crowd | None) -> bool:
-        others = None if crowd is None else new_watcher(crowd.fileno(), READ)
-        try:
-            wait(self.read_watcher(), None if seconds is None else max(seconds, 0.0), others)
-        except TimeoutError:
-            return False
-        finally:
-            if others is not None:
-                others.close()
-        return True
 
     def peek_now(self) -> bytes | None:
         if self.unread or not self.handshake_done:
