@@ -182,6 +182,155 @@ def osc_questions(port: int) -> Answers:
     return answers
 
 
+def json_rpc_proxy(port: int) -> Answers:
+    import jsonrpclib
+
+    proxy = jsonrpclib.ServerProxy(f"http://{_HOST}:{port}")
+    several = jsonrpclib.MultiCall(proxy)
+    several.pow(2, 9)
+    several.upper("text")
+    answers: Answers = [proxy.pow(2, 10), proxy.upper(text="größe"), proxy.system.listMethods()]
+    answers += list(several())
+    try:
+        proxy.no_such_method()
+    except jsonrpclib.ProtocolError as error:
+        answers.append(str(error))
+    proxy("close")()
+    return answers
+
+
+def modbus_client(port: int) -> Answers:
+    """pyModbusTCP's own, which keeps its connection."""
+    from pyModbusTCP.client import ModbusClient
+
+    client = ModbusClient(_HOST, port, timeout=_PATIENCE, auto_open=True)
+    answers: Answers = [client.read_holding_registers(start, 4) for start in (0, 50)]
+    answers += [client.write_multiple_coils(7, [True, False, True]), client.read_coils(6, 5)]
+    client.close()
+    return answers
+
+
+def redis_client(port: int) -> Answers:
+    """redis-py: a pipeline, a subscription, and a command that waits for another client's."""
+    import redis
+
+    with (
+        redis.Redis(port=port, decode_responses=True, socket_timeout=_PATIENCE) as one,
+        redis.Redis(port=port, decode_responses=True, socket_timeout=_PATIENCE) as other,
+        one.pubsub(ignore_subscribe_messages=True) as news,
+    ):
+        one.flushall()
+        answers: Answers = [one.set("greeting", "größe"), one.get("greeting"), one.ping()]
+        answers.append(one.pipeline().rpush("queue", "a", "x" * 100_000).llen("queue").execute())
+        answers += [len(other.blpop(["queue"], 5)[1]) for _ in range(2)]
+        news.subscribe("news")
+        news.get_message(timeout=_PATIENCE)
+        answers.append(other.publish("news", "extra"))
+        while (message := news.get_message(timeout=_PATIENCE)) is None:
+            pass
+        answers.append(message["data"])
+        try:
+            one.lpush("greeting", "no list")
+        except redis.ResponseError as error:
+            answers.append(str(error))
+    return answers
+
+
+def telnet_session(port: int) -> Answers:
+    """Some lines of a shell, as a terminal that refuses every option shows them."""
+    with socket.create_connection((_HOST, port), timeout=_PATIENCE) as sock:
+        said = b""
+
+        def until(text: bytes) -> str:
+            nonlocal said
+            while text not in said:
+                part = sock.recv(4096)
+                if not part:
+                    raise EOFError(repr(said))
+                said += part
+            before, _, said = said.partition(text)
+            return before.decode("latin-1").strip()
+
+        until(b"Telnet Server> ")
+        answers: Answers = []
+        for line, answer in ((b"echo hello there", b"HELLO THERE"), (b"echo again", b"AGAIN")):
+            sock.sendall(line + b"\r\n")
+            answers += [until(answer), until(b"Telnet Server> ")]
+        sock.sendall(b"logout\r\n")
+        while part := sock.recv(4096):
+            said += part
+        return [*answers, len(said)]
+
+
+def paste_pages(port: int) -> Answers:
+    """Kept connections; one asks for leave to send its body."""
+    answers = requests_session(port)
+    with closing(http.client.HTTPConnection(_HOST, port, timeout=_PATIENCE)) as connection:
+        for size in (10, 200_000):
+            connection.request("POST", "/", b"x" * size)
+            reply = connection.getresponse()
+            answers.append([reply.status, len(reply.read())])
+    with socket.create_connection((_HOST, port), timeout=_PATIENCE) as sock:
+        sock.sendall(
+            b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+        )
+        with sock.makefile("rb") as replies:
+            answers.append(replies.readline().decode())
+            sock.sendall(b"hello")
+            while not (line := replies.readline()).startswith(b"HTTP/1.1 200"):
+                if not line:
+                    raise EOFError
+            while replies.readline().strip():
+                pass
+            answers.append(replies.read(5).decode())
+    return answers
+
+
+def robot_keywords(port: int) -> Answers:
+    with xmlrpc.client.ServerProxy(f"http://{_HOST}:{port}/") as proxy:
+        failure = proxy.run_keyword("fail", ["for a reason"])
+        assert isinstance(failure, dict)
+        return [
+            proxy.get_keyword_names(),
+            proxy.get_keyword_arguments("add"),
+            proxy.run_keyword("add", [1.5, 2]),
+            failure["error"],
+        ]
+
+
+def calendar_session(port: int) -> Answers:
+    """A calendar is made, filled, searched and taken away."""
+    import requests
+
+    base = f"http://{_HOST}:{port}/user"
+    event = (
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:here\r\nBEGIN:VEVENT\r\nUID:one\r\n"
+        "DTSTART:20300101T120000Z\r\nDTEND:20300101T130000Z\r\nSUMMARY:größe\r\n"
+        "END:VEVENT\r\nEND:VCALENDAR\r\n"
+    )
+    search = (
+        '<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop>'
+        '<C:calendar-data/></D:prop><C:filter><C:comp-filter name="VCALENDAR"/></C:filter>'
+        "</C:calendar-query>"
+    )
+    with requests.Session() as session:
+        session.auth = ("user", "any")
+        session.request("PROPFIND", f"{base}/", timeout=_PATIENCE)
+        asked = (
+            ("MKCALENDAR", "/calendar/", ""),
+            ("PUT", "/calendar/one.ics", event),
+            ("REPORT", "/calendar/", search),
+            ("GET", "/calendar/none.ics", ""),
+            ("DELETE", "/calendar/", ""),
+        )
+        replies = [
+            session.request(method, base + path, data=body.encode(), timeout=_PATIENCE)
+            for method, path, body in asked
+        ]
+    statuses: Answers = [reply.status_code for reply in replies]
+    return [*statuses, replies[2].text.count("SUMMARY:größe")]
+
+
 if __name__ == "__main__":
     ask: Callable[[int], Answers] = globals()[sys.argv[1]]
     print(json.dumps([ask(int(port)) for port in sys.argv[2:]]))

@@ -1,20 +1,21 @@
 """Programs of other people's, unchanged, under `greensock run`: as on the standard library.
 
 Each is served by both at once, with clients that say nothing more held beside; its own client, or
-an independent one, must be answered the same by both. All run before the first test reports: side
-by side they take a third of the time.
+an independent one, must be answered the same by both, and Ctrl-C must end both alike. All run
+before the first test reports: side by side they take a third of the time.
 """
 
 import contextlib
 import re
 import shutil
+import signal
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from loadtests.programs.catalogue import PROGRAMS, Program
-from loadtests.programs.running import GREENSOCK, STDLIB, Failed, Run, ask
+from loadtests.programs.running import GREENSOCK, STDLIB, STUCK, Failed, Run, ask
 
 #: Of the clients that were idle, so many ask once more at the end.
 ASKED_AGAIN = 5
@@ -46,6 +47,20 @@ def serve_both(program: Program) -> str:
             return f"greensock answered {answers!r}, the standard library {expected!r}"
         if "Traceback" in run.said() and "Traceback" not in plain.said():
             return run.said()
+        return end_both(plain, run)
+
+
+def end_both(plain: Run, run: Run) -> str:
+    """End both as Ctrl-C does; return how greensock's exit status differs, or nothing."""
+    for each in (plain, run):
+        each.process.send_signal(signal.SIGINT)
+    expected = plain.process.wait(STUCK)
+    try:
+        status = run.process.wait(STUCK)
+    except subprocess.TimeoutExpired:
+        return f"Ctrl-C did not end greensock\n{run.said()}"
+    if status != expected:
+        return f"greensock ended with {status}, the standard library with {expected}\n{run.said()}"
     return ""
 
 
