@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gevent
@@ -53,36 +53,51 @@ class ServerCollector(Collector):
         self._name = name
 
     def collect(self) -> Iterator[Any]:
-        name = (
-            self._name
-            or f"{type(self._server).__name__} {address_in_words(self._server.server_address)}"
-        )
-        fields = self._server.stats()._asdict()
+        return _families({self._name or _name_of(self._server): self._server})
+
+
+class ServersCollector(Collector):
+    """The same of several servers: each metric is told once, with a value for each of them.
+
+    Args:
+        servers: those that are there whenever Prometheus asks.
+    """
+
+    def __init__(self, servers: Callable[[], Iterable[Any]]) -> None:
+        self._servers = servers
+
+    def collect(self) -> Iterator[Any]:
+        return _families({_name_of(server): server for server in self._servers()})
+
+
+def _name_of(server: Any) -> str:
+    return f"{type(server).__name__} {address_in_words(server.server_address)}"
+
+
+def _families(servers: dict[str, Any]) -> Iterator[Any]:
+    families: dict[str, Any] = {}
+    for name, server in servers.items():
+        fields = server.stats()._asdict()
         # Counts by kind carry their sum's name; the sum would count everything twice.
         by_kind = {field.removesuffix("_by_kind") for field in fields if "_by_kind" in field}
         for field, value in fields.items():
-            if field in GAUGES:
-                gauge = GaugeMetricFamily(
-                    f"greensock_{field}{_UNITS.get(field, '')}", GAUGES[field], labels=["server"]
-                )
-                gauge.add_metric([name], value)
-                yield gauge
-            elif field not in by_kind and value is not None:
-                yield _counter(field, value, name)
+            if value is None or field in by_kind:
+                continue
+            family = families.setdefault(field, _family(field, isinstance(value, dict)))
+            for kind, count in value.items() if isinstance(value, dict) else [(None, value)]:
+                family.add_metric([name] if kind is None else [name, kind], count)
+    yield from families.values()
 
 
-def _counter(field: str, value: Any, name: str) -> CounterMetricFamily:
-    short = field.removesuffix("_by_kind")
-    metric = f"greensock_{short}"
-    meaning = f"greensock's Stats.{field}, since the server was made"
-    if isinstance(value, dict):
-        counter = CounterMetricFamily(metric, meaning, labels=["server", "kind"])
-        for kind, count in value.items():
-            counter.add_metric([name, kind], count)
-        return counter
-    counter = CounterMetricFamily(metric, meaning, labels=["server"])
-    counter.add_metric([name], value)
-    return counter
+def _family(field: str, has_kinds: bool) -> Any:
+    if field in GAUGES:
+        metric = f"greensock_{field}{_UNITS.get(field, '')}"
+        return GaugeMetricFamily(metric, GAUGES[field], labels=["server"])
+    return CounterMetricFamily(
+        f"greensock_{field.removesuffix('_by_kind')}",
+        f"greensock's Stats.{field}, since the server was made",
+        labels=["server", "kind"] if has_kinds else ["server"],
+    )
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
@@ -119,19 +134,26 @@ class _MetricsServer(GreenletTCPServer):
 
 
 @contextlib.contextmanager
-def metrics_served(server: Any, address: Any, family: int) -> Iterator[Any]:
+def metrics_served(
+    server: Any, address: Any, family: int, registry: CollectorRegistry | None = None
+) -> Iterator[Any]:
     """Answer Prometheus about `server` over HTTP for as long as the block runs.
 
     In greenlets of the thread that serves, so that nothing forks beside a thread: to be used in
     that thread, around `server.serve_forever()`. Yields the address that it listens on.
+
+    Args:
+        registry: what is told; None: what `server` counts, and nothing else.
 
     Raises:
         OSError: the address cannot be bound.
     """
     server_class: Any = type("MetricsServer", (_MetricsServer,), {"address_family": family})
     with server_class(address, _Page) as metrics:
-        metrics.registry = CollectorRegistry()
-        metrics.registry.register(ServerCollector(server))
+        if registry is None:
+            registry = CollectorRegistry()
+            registry.register(ServerCollector(server))
+        metrics.registry = registry
         greenlet = gevent.spawn(metrics.serve_forever)
         try:
             yield metrics.server_address

@@ -12,6 +12,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from greensock.cli.usage import UsageError
+from greensock.patch.settings import UnknownSetting
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Program:
             SystemExit: the program's.
             KeyboardInterrupt: Ctrl-C ended it. Its traceback was written already.
             UsageError: there is no such file.
+            UnknownSetting: a class of the program's has not what is to be set on it.
         """
         main = _fresh_main()
         try:
@@ -49,7 +51,7 @@ class Program:
                 folder = os.path.dirname(os.path.realpath(self.name))
                 _set_up([self.name, *self.arguments], folder)
                 exec(_load_script(self.name, main), vars(main))
-        except (SystemExit, UsageError):
+        except (SystemExit, UsageError, UnknownSetting):
             raise
         except BaseException as error:  # noqa: BLE001 - told as the interpreter would
             _report(error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 import threading
 from typing import Any
 
 from greensock.base_server import BaseServer
+from greensock.cli import seeing_options
 from greensock.cli.main_program import Program
 from greensock.cli.targets import parse_setting
 from greensock.cli.usage import UsageError
@@ -29,7 +31,7 @@ is imported, gevent.monkey.patch_all() is called.
 PROGRAM is script.py, a folder or archive with a __main__.py, -m module, or -c code, as for python.
 What follows it are the program's own arguments."""
 
-_WITH_VALUE = ("--mixin", "--set")
+_WITH_VALUE = ("--mixin", "--set", "--metrics", "--graceful-timeout")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -69,6 +71,14 @@ def add_parser(subparsers: Any) -> None:
         help="run the program up to its first server, say which classes it has and whose idle "
         "clients are parked, and serve nobody; exit status 1 if it is not on greensock",
     )
+    seeing_options.add_options(parser)
+    parser.add_argument(
+        "--graceful-timeout",
+        metavar="SECONDS",
+        type=float,
+        help="at the first SIGTERM or Ctrl-C let the clients of its servers finish, for so long at "
+        "most, and then end (default: signals are the program's)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -106,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
     program: Program | None = args.program
     if program is None:
         raise UsageError("run needs a PROGRAM: script.py, -m module or -c code")
+    _refuse_without_effect(args)
     settings = dict(parse_setting(text) for text in args.settings)
     open_files.raise_limit()
     try:
@@ -115,14 +126,36 @@ def run(args: argparse.Namespace) -> int:
     print_no_interrupts()
     if args.check:
         return _check(program, patch)
+    _see_to_servers(args)
     try:
         try:
             return program.run()
         finally:
             wait_for_handlers()
+    except UnknownSetting as error:
+        raise UsageError(f"--set: {error}") from error
     finally:
         for name in patch.settings.unmet():
             print(f"greensock: --set: the program has no class {name}", file=sys.stderr)
+
+
+def _refuse_without_effect(args: argparse.Namespace) -> None:
+    timeout = args.graceful_timeout
+    if timeout is not None and not 0 <= timeout < math.inf:
+        raise UsageError(f"--graceful-timeout must be seconds, 0 or more, not {timeout:g}")
+    for name in ("control", "metrics", "graceful_timeout"):
+        if args.check and getattr(args, name) not in (None, False):
+            raise UsageError(f"--check serves nobody: leave out --{name.replace('_', '-')}")
+
+
+def _see_to_servers(args: argparse.Namespace) -> None:
+    """Do to the program's servers what the options say."""
+    if not args.control and args.metrics is None and args.graceful_timeout is None:
+        return
+    # Only now: what it imports, a program that is run without it would find imported already.
+    from greensock.cli.program_servers import ProgramServers
+
+    ProgramServers(args.control, args.metrics, args.graceful_timeout).watch()
 
 
 def _check(program: Program, patch: Patch) -> int:

@@ -1,4 +1,4 @@
-"""What `greensock serve` shows of its server: a control socket, metrics, and SIGUSR1's table."""
+"""What `greensock serve` and `run` show of servers: control socket, metrics, SIGUSR1's table."""
 
 from __future__ import annotations
 
@@ -17,22 +17,9 @@ from greensock.control.answering import control_socket, describe
 from greensock.control.place import NoControl
 from greensock.control.rows import rows_of
 from greensock.net import addresses
+from greensock.net.addresses import Address
 
 EXTRA = '--metrics needs the extra "metrics": pip install greensock[metrics]'
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options to the parser of `greensock serve`."""
-    parser.add_argument(
-        "--control",
-        action="store_true",
-        help="answer `greensock top` of the same user on a Unix socket in a private folder",
-    )
-    parser.add_argument(
-        "--metrics",
-        metavar="ADDRESS",
-        help='answer Prometheus over HTTP on host:port (needs the extra "metrics")',
-    )
 
 
 @contextlib.contextmanager
@@ -50,11 +37,16 @@ def seen(server: Any, args: argparse.Namespace) -> Iterator[None]:
             except (NoControl, OSError) as error:
                 raise UsageError(f"--control: {error}") from error
         if args.metrics is not None:
-            _serve_metrics(stack, server, args.metrics)
+            serve_metrics(stack, server, metrics_address(args.metrics))
         yield
 
 
-def _serve_metrics(stack: contextlib.ExitStack, server: Any, text: str) -> None:
+def metrics_address(text: str) -> Address:
+    """Where the option has Prometheus answered.
+
+    Raises:
+        UsageError: it cannot be had.
+    """
     try:
         address = addresses.parse(text)
     except ValueError as error:
@@ -63,17 +55,30 @@ def _serve_metrics(stack: contextlib.ExitStack, server: Any, text: str) -> None:
         raise UsageError(f"--metrics: address must be host:port, not {text!r}")
     if find_spec("prometheus_client") is None:
         raise UsageError(EXTRA)
-    # Only now: it needs what was looked for above.
+    return address
+
+
+def serve_metrics(
+    stack: contextlib.ExitStack, server: Any, address: Address, registry: Any = None
+) -> None:
+    """Answer Prometheus about `server` until the stack is left; for the thread that serves.
+
+    Args:
+        registry: whose metrics are told; None: the server's alone.
+
+    Raises:
+        UsageError: it cannot listen there.
+    """
+    # Only now: it needs what `metrics_address` looks for.
     from greensock.metrics import metrics_served
 
     try:
-        host, port = stack.enter_context(metrics_served(server, address.sockaddr, address.family))[
-            :2
-        ]
-    except OSError as error:
-        reason = error.strerror or error
+        served = metrics_served(server, address.sockaddr, address.family, registry)
+        host, port = stack.enter_context(served)[:2]
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(f"--metrics: cannot listen on {address}: {reason}") from error
-    bound = addresses.Address("tcp", host, port)
+    bound = Address("tcp", host, port)
     # Not on standard output: there the only line says where the server itself listens.
     print(f"metrics on http{str(bound).removeprefix('tcp')}/metrics", file=sys.stderr, flush=True)
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from greensock.cli import seeing
+from greensock.cli import seeing, seeing_options
 from greensock.cli.served_class import MIXINS, make_server, usual_mixin
 from greensock.cli.targets import load_target, parse_setting
 from greensock.cli.tls import tls_settings
@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
         help="a class attribute of the server or the handler, such as max_children=200, or of one "
         "class, such as Handler.timeout=60; may be repeated",
     )
-    seeing.add_options(parser)
+    seeing_options.add_options(parser)
     tls = parser.add_argument_group("TLS (SIGHUP reads the files again)")
     tls.add_argument(
         "--tls-cert", metavar="FILE", help="PEM file with the certificate and its chain: serve TLS"

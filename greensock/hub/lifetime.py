@@ -71,6 +71,11 @@ def in_main_thread() -> bool:
     return threading.get_native_id() == os.getpid()
 
 
+def is_main_program() -> bool:
+    """Whether this is what the process began with, and no other thread or greenlet."""
+    return in_main_thread() and getcurrent().parent is None
+
+
 def _load_lazy_settings() -> None:
     if threads_are_greenlets():
         with _lock:
