@@ -14,7 +14,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
-from greensock import request_ends
+from greensock import hanging_up, request_ends
 from greensock.hub.lot import OPENING, Client
 from greensock.line_limits import reader_class
 from greensock.net.request_sockets import is_request_socket
@@ -160,6 +160,25 @@ class StreamRequestHandler(BaseRequestHandler):
                 pass
         wfile.close()
         self.rfile.close()
+
+    def hang_up(self) -> None:
+        """End this handler's client: from any greenlet or thread, parked or busy.
+
+        A parked client is closed soon, in a turn of its own that calls `finish()` (which may still
+        write) and reads nothing; without a mixin that waits for the handler that runs. For a busy
+        one the connection is over at once, but for what was written already: its handler's next
+        read finds the end of the stream, its next write raises BrokenPipeError, and `finish()` is
+        called as ever. Between two runs of `serve_forever` the client sees its end at once, and
+        `finish()` is called in the next run, or by `server_close()`. For whoever has gone it does
+        nothing, so that it may be called again and again. A turn that wants to end its own client
+        after its answer sets `close_connection` instead.
+
+        Under ForkingMixIn, where handlers are in children, each may hang up on its own client only.
+
+        Raises:
+            RuntimeError: in a child, for a client of another.
+        """
+        hanging_up.hang_up(self)
 
 
 class DatagramRequestHandler(BaseRequestHandler):
