@@ -120,14 +120,22 @@ class TCPServer(BaseServer):
                 raise
 
     def server_bind(self) -> None:
-        """Bind the socket; may be overridden."""
+        """Bind the socket; may be overridden.
+
+        Differs from socketserver: a server may be started again at once, also where
+        `allow_reuse_address` is False. What its clients have left of the port (TIME_WAIT) keeps
+        nobody from it; a server that listens there does.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
         if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Linux from 6.12.9 on refuses it to sockets that have no ports, which had no use for it.
         has_ports = self.address_family in (socket.AF_INET, socket.AF_INET6)
         if self.allow_reuse_port and has_ports and hasattr(socket, "SO_REUSEPORT"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.socket.bind(self.server_address)
+        tcp_options.bind(self.socket, self.server_address)
         self.server_address = self.socket.getsockname()
 
     def server_activate(self) -> None:
@@ -135,6 +143,7 @@ class TCPServer(BaseServer):
         # Clients inherit them when they connect, which they may do before serve_forever.
         self._set_client_options(self.socket)
         self.socket.listen(self.request_queue_size)
+        tcp_options.let_port_be_bound_again(self.socket)
 
     def server_close(self) -> None:
         """Close the socket and the parked clients; may be extended.

@@ -7,6 +7,7 @@ each accepted socket instead, keep-alive alone would be four system calls, 1.6 u
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 from typing import Any
@@ -50,6 +51,46 @@ def set_on_listener(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, keepalive is not None)
         milliseconds = 0 if write_timeout is None else max(1, round(write_timeout * 1000))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def bind(sock: Any, address: Any) -> None:
+    """Bind a socket that is to listen, also where only clients who are gone have the port still.
+
+    Whoever closes first keeps the port for a minute (TIME_WAIT), and in a drain that is the server.
+    Linux has it bound all the same where both sides allow that (SO_REUSEADDR), but never where
+    somebody listens. Allowed once a plain bind has failed only, it changes nothing else.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    try:
+        sock.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not _is_tcp(sock):
+            raise
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(address)
+        except OSError:
+            raise error from None
+
+
+def let_port_be_bound_again(listener: Any) -> None:
+    """Have what is left of its clients keep nobody from the port, once nobody listens there.
+
+    After `listen`: in between, another could listen first.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        if _is_tcp(listener):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def _is_tcp(sock: Any) -> bool:
+    return (
+        sock.type == socket.SOCK_STREAM
+        and sock.family in (socket.AF_INET, socket.AF_INET6)
+        and hasattr(socket, "SO_REUSEADDR")
+    )
 
 
 def seconds_without_data(request: Any) -> float | None:
