@@ -328,6 +328,13 @@ def class_of(handler_class: Any) -> Any:
     return handler_class
 
 
+def name_of(handler_class: Any) -> str:
+    """The qualified name of what makes the handlers of a server: the class's, if it is known."""
+    cls = class_of(handler_class)
+    name = getattr(cls, "__qualname__", None) or type(cls).__qualname__
+    return str(name)
+
+
 def construct(handler_class: Any, request: Any, client_address: Any, server: Any) -> None:
     """Make the handler of a request; it has run when this returns, or was handed over.
 

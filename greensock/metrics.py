@@ -12,10 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gevent
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+
+try:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "prometheus_client":
+        raise
+    raise ModuleNotFoundError(
+        'greensock.metrics needs prometheus_client, which the extra "metrics" brings: '
+        "pip install greensock[metrics]",
+        name=error.name,
+    ) from None
 
 from greensock.mixins.combinations import GreenletTCPServer
 from greensock.printable import address_in_words

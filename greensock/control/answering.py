@@ -16,7 +16,7 @@ import gevent
 
 from greensock.control import place
 from greensock.control.rows import Row, rows_of
-from greensock.handlers import KeepAliveRequestHandler
+from greensock.handlers import KeepAliveRequestHandler, name_of
 from greensock.mixins.combinations import GreenletUnixStreamServer
 
 # Seconds for which clients are listed in a row before everybody else has a turn, and how many at
@@ -72,7 +72,7 @@ def describe(server: Any) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "class": type(server).__name__,
-        "handler": getattr(server.RequestHandlerClass, "__qualname__", ""),
+        "handler": name_of(server.RequestHandlerClass),
         "address": _as_told(server.server_address),
         "stats": server.stats()._asdict(),
     }

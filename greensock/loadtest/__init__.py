@@ -75,7 +75,16 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(home), name)
+    try:
+        return getattr(import_module(home), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "locust":
+            raise
+        raise ModuleNotFoundError(
+            'greensock.loadtest needs locust, which the extra "loadtest" brings: '
+            "pip install greensock[loadtest]",
+            name=error.name,
+        ) from None
 
 
 def __dir__() -> list[str]:

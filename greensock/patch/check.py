@@ -7,12 +7,12 @@ from typing import Any
 
 from greensock.base_server import BaseServer
 from greensock.handler_shape import HandlerShape
-from greensock.handlers import BaseRequestHandler
+from greensock.handlers import BaseRequestHandler, class_of, name_of
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.patch.replacement import Replacement
-from greensock.printable import address_in_words
+from greensock.printable import address_in_words, printable
 from greensock.wrapped_handle import http_handler_class
 
 _PLACES: tuple[tuple[type, str], ...] = (
@@ -69,6 +69,8 @@ def where_turns_run(server_class: type) -> str:
 def idle_clients(handler_class: Any, server: Any = None) -> str:
     """What an idle client of a handler class costs, in words, and why."""
     shape = HandlerShape(handler_class)
+    # A functools.partial has no attributes of the class's.
+    cls = class_of(handler_class)
     kept = "as long as handle() runs"
     if server is not None and not getattr(server, "_is_stream", lambda: True)():
         return "none, they send datagrams"
@@ -76,18 +78,22 @@ def idle_clients(handler_class: Any, server: Any = None) -> str:
         text = "parked" if shape.waits_for_data else "parked from their first request on"
         if shape.one_at_a_time is not None:
             text += "; handle() is called for each request"
-        if shape.closes_by_default and getattr(handler_class, "protocol_version", "") < "HTTP/1.1":
-            text += f"; closed after each request, since {handler_class.protocol_version} is spoken"
+        if shape.closes_by_default and getattr(cls, "protocol_version", "") < "HTTP/1.1":
+            text += f"; closed after each request, since {cls.protocol_version} is spoken"
         return text
     if shape.waits_for_data:
         return f"parked until their first byte; then they keep where they run for {kept}"
-    if getattr(handler_class, "parkable", None) is False:
+    if getattr(cls, "parkable", None) is False:
         return f"keep where they run for {kept}: parkable is False"
     reason = "it does more than to call that of http.server"
-    if http_handler_class(handler_class) is None:
+    if http_handler_class(cls) is None:
         reason = "it is the class's own"
+    if not isinstance(cls, type):
+        reason = "what makes its handlers is no class, so that nobody can tell"
     return f"keep where they run for {kept}: {reason}"
 
 
-def _name(cls: Any) -> str:
-    return f"{getattr(cls, '__module__', '?')}.{getattr(cls, '__qualname__', cls)}"
+def _name(handler_class: Any) -> str:
+    module = getattr(class_of(handler_class), "__module__", None) or "?"
+    partial = "" if class_of(handler_class) is handler_class else ", by functools.partial"
+    return printable(f"{module}.{name_of(handler_class)}{partial}")
