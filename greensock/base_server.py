@@ -7,17 +7,18 @@ turn runs.
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Self
 
-from greensock import draining, endings, error_reports, forks_of_programs, limits
+from greensock import draining, endings, error_reports, limits, process_servers
 from greensock.client_care import ClientCare
 from greensock.draining import Drain, Drained
-from greensock.handlers import being_opened, construct
-from greensock.hub import interrupts, lifetime
+from greensock.handler_making import being_made, construct
+from greensock.hub import client_contexts, interrupts, lifetime
 from greensock.hub.lot import PARKED, WHOLE
 from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
@@ -77,7 +78,7 @@ class BaseServer(ClientCare):
         ClientCare.__init__(self)
         self._limits = limits.Limits(self)
         self._forks_before = listening.forks_until_now()
-        forks_of_programs.watch(self)
+        process_servers.note(self)
 
     @property
     def __shutdown_request(self) -> Any:
@@ -383,8 +384,12 @@ class BaseServer(ClientCare):
         if self._admit(request, client_address) is not None:
             return
         self._begin_whole(request, client_address)
+        finish = functools.partial(self.finish_request, request, client_address)
         try:
-            self.finish_request(request, client_address)
+            if self._serving is None:
+                finish()
+            else:
+                client_contexts.run_apart(self._contexts, None, finish)
             self.shutdown_request(request)
         finally:
             self._end_whole(request, client_address)
@@ -409,7 +414,7 @@ class BaseServer(ClientCare):
         if self._tls is not None and not self._tls.greet(request, client_address):
             return
         shape = self._shape()
-        if being_opened and not shape.hands_over:
+        if being_made and not shape.hands_over:
             construct(handler_class, request, client_address, self)
         elif shape.is_plain_class:
             # What calling the class does, less the layers of C between: they would cost each

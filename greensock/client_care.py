@@ -8,16 +8,16 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from greensock import endings, tls_renewals, turns, whereabouts, whole_requests
-from greensock.client_hooks import ClientHooks
+from greenlet import getcurrent
+
+from greensock import endings, lingering_turns, turns, whereabouts, whole_requests
 from greensock.draining import AtWork, Drain, hang_up
+from greensock.handler_kind import HandlerKind
 from greensock.handler_shape import HandlerShape
-from greensock.hub import strays
+from greensock.hub import client_contexts, strays
 from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client, ReadyQueue
 from greensock.hub.waking import Latch
 from greensock.limits import Limits
-from greensock.net import accepted_kinds, listening
-from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.listening import AcceptError
 from greensock.net.request_sockets import (
     SMALL_READ_SIZE,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("greensock.serve")
 
 
-class ClientCare(ClientHooks):
+class ClientCare(HandlerKind):
     """The part of BaseServer that looks after parked clients. For BaseServer and the mixins only.
 
     Here turns run one after the other in the serving greenlet.
@@ -64,6 +64,11 @@ class ClientCare(ClientHooks):
     _shares_unread = True
 
     def __init__(self) -> None:
+        #: What clients keep in context variables, of those who do.
+        self._contexts: client_contexts.Contexts = {}
+        #: The greenlet that serves, and whether it has context variables of its own.
+        self._greenlet: Any = None
+        self._has_context = False
         self._handler_shape = HandlerShape(self.RequestHandlerClass)
         #: What serves over TLS; None: clients are served as they come.
         self._tls: TlsServing | None = None
@@ -72,7 +77,7 @@ class ClientCare(ClientHooks):
         self._turn = turns.run_plain_turn
         #: Bytes of a turn's first read: few, until a client has said more at once.
         self._first_read = SMALL_READ_SIZE
-        self._lingering_turn = turns.run_lingering_turn
+        self._lingering_turn = lingering_turns.run_lingering_turn
         #: The listener that `_prepare_listener` has looked at.
         self._known_listener: Any = None
         #: What makes a request that suits where handlers run: what `_request_class` said last.
@@ -93,6 +98,9 @@ class ClientCare(ClientHooks):
         Not those who are busy: where their turn runs may be another thread, and the lot is this
         one's. They come back by `_come_back`.
         """
+        self._greenlet = getcurrent()
+        self._has_context = self._greenlet.gr_context is not None
+        serving.lot.contexts = self._contexts
         clients, self._suspended = self._left_over(), []
         for client in clients:
             if client.state is WHOLE:
@@ -144,13 +152,8 @@ class ClientCare(ClientHooks):
             else:
                 client.state = BUSY if outcome is turns.END else PARKED
         self._suspended += serving.lot.suspend() + waiting
-
-    def _runs_on_hub(self) -> bool:
-        """Whether handlers run in greenlets, and so need cooperative requests."""
-        return True
-
-    def _request_class(self) -> type[OriginalSocket]:
-        return CooperativeSocket
+        for client in self._contexts.keys() - self._suspended:
+            del self._contexts[client]
 
     def _has_room(self) -> bool:
         """Whether another turn may begin."""
@@ -169,7 +172,17 @@ class ClientCare(ClientHooks):
 
     def _begin_turn(self, client: Client) -> None:
         """In the serving greenlet: run a turn, or start it elsewhere."""
-        outcome = turns.serve_turn(self, client, self._turn)
+        me, contexts = self._greenlet, self._contexts
+        if contexts or self._has_context:
+            outcome = client_contexts.run_apart(
+                contexts, client, functools.partial(turns.serve_turn, self, client, self._turn)
+            )
+        else:
+            # As that does, where there is nothing yet to be kept apart.
+            outcome = turns.serve_turn(self, client, self._turn)
+            if me.gr_context is not None:
+                client_contexts.keep(contexts, client, me.gr_context)
+                me.gr_context = None
         if self._serving is not None:
             self._serving.settle(client, outcome)
 
@@ -388,37 +401,9 @@ class ClientCare(ClientHooks):
         if self._serving is not None:
             self._serving.read_settings()
 
-    def _shape(self) -> HandlerShape:
-        if self._handler_shape.handler_class is not self.RequestHandlerClass:
-            self._prepare_listener()
-        return self._handler_shape
-
-    def _new_shape(self) -> HandlerShape:
-        shape = HandlerShape(self.RequestHandlerClass)
-        over_tls = self._tls is not None
-        return shape.over_tls(self._keeps_child()) if over_tls else shape.over(self._known_listener)
-
-    def _keeps_child(self) -> bool:
-        """Whether a session that began where a turn runs cannot come back from there."""
-        return False
-
-    def _prepare_listener(self) -> None:
-        """Have requests accepted in the class that suits where turns run."""
-        sock = self._known_listener = getattr(self, "socket", None)
-        self._tls = None
-        if self._own_context() is not None or listening.is_ssl_socket(sock):
-            self._tls = tls_renewals.new_serving(self)
-        shape = self._handler_shape = self._new_shape()
-        if self._tls is None:
-            if shape.is_whole is not None:
-                self._turn = whole_requests.run_turn
-            elif self._turn is not turns.run_plain_turn:
-                # Never back to that: there may be clients of an earlier handler class.
-                self._turn = turns.run_turn
-        make = self._request_class() if self._tls is None else self._tls.new_request
-        self._accepted_class = accepted_kinds.suiting(make, sock)
-        if type(sock) is listening.ListeningSocket:
-            sock.request_class = self._accepted_class
+    def _handler_of(self, client: Client) -> Any:
+        """The handler of a client who is about to be told that the server drains, if any."""
+        return client.handler
 
     def _close_clients(self) -> None:
         """Close every client that is parked, through its handler's finish()."""
@@ -457,6 +442,11 @@ class ClientCare(ClientHooks):
             drain.close_busy(client)
 
     def _close_client(self, client: Client) -> None:
+        client_contexts.run_apart(
+            self._contexts, client, functools.partial(self._end_client, client)
+        )
+
+    def _end_client(self, client: Client) -> None:
         if self._serving is not None:
             self._serving.lot.discard(client)
         elif self._observes():

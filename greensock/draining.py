@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
 from collections import deque
@@ -11,6 +12,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from greensock import endings, turns, whereabouts
+from greensock.hub import client_contexts
 from greensock.hub.lot import PARKED, Client
 from greensock.hub.waiting import look_at_the_clock
 from greensock.hub.waking import Latch
@@ -90,9 +92,14 @@ def say_goodbye(server: Any, client: Client) -> None:
     """Call an overridden `on_drain` for a client that is about to be closed."""
     if client.handler is None or not server._says_goodbye():
         return
+    handler = server._handler_of(client)
+    if handler is None:
+        return
     try:
         client.request.settimeout(_GOODBYE)
-        server.on_drain(client.handler)
+        client_contexts.run_apart(
+            server._contexts, client, functools.partial(server.on_drain, handler)
+        )
     except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
         endings.tell_beside(server, client.request, client.address, error)
 

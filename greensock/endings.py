@@ -21,7 +21,6 @@ from greenlet import GreenletExit
 
 from greensock.hub import interrupts
 from greensock.hub.lot import Client
-from greensock.wrapped_handle import loser
 
 # The constructors that call finish() whatever handle() has raised: greensock's, the standard one.
 _CONSTRUCTOR = "BaseRequestHandler.__init__"
@@ -142,17 +141,6 @@ def end_after(server: Any, client: Client, error: BaseException) -> None:
         BaseException: as `tell`.
     """
     handler, client.handler = client.handler, None
-    lose = loser(handler)
-    if lose is not None and isinstance(error, OSError) and not interrupts.is_interrupt(error):
-        # Met by the server between two requests, where the handler's own handle() would have.
-        client.handler = handler
-        try:
-            lose(handler, error)
-        except BaseException as raised:  # noqa: BLE001 - raised again if it is no error
-            end_after(server, client, raised)
-        else:
-            end(server, client)
-        return
     request, address = client.request, client.address
     last: BaseException | None = None
     try:

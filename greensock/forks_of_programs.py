@@ -16,10 +16,10 @@ import _thread
 import contextlib
 import os
 import sys
-import weakref
 from types import FrameType
 from typing import Any
 
+from greensock import process_servers
 from greensock.hub import children, lot, process_end, signal_wakeup
 from greensock.hub.lot import Client
 from greensock.hub.waking import Latch
@@ -28,25 +28,12 @@ from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.request_sockets import is_request_socket
 from greensock.tls_renewals import Renewals
 
-_servers: dict[int, weakref.ref[Any]] = {}
 _parents: list[Any] = []
-
-
-def watch(server: Any) -> None:
-    """Look after `server` in every process that is forked while it exists."""
-    # By its id: a program's server may compare as it likes.
-    key = id(server)
-    _servers[key] = weakref.ref(server, lambda _: _servers.pop(key, None))
-
-
-def _all() -> list[Any]:
-    found = [each() for each in list(_servers.values())]
-    return [each for each in found if each is not None]
 
 
 def leave_all_to_parent() -> None:
     """In a child that runs one handler, and nothing else of its parent: it has no servers."""
-    for server in _all():
+    for server in process_servers.all_servers():
         vars(server)["_is_parents"] = True
 
 
@@ -56,7 +43,7 @@ def _begin_anew() -> None:
     process_end.serving.clear()
     children.keep_hub()
     signal_wakeup.renew()
-    servers = _all()
+    servers = list(process_servers.all_servers())
     in_hand = _requests_in_hand(sys._getframe())
     for server in servers:
         _leave(server, in_hand)

@@ -8,22 +8,16 @@ a server needs to know of either is in `handler_shape`.
 
 from __future__ import annotations
 
-import functools
 import socket
 from collections.abc import Callable
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from typing import Any
 
 from greensock import hanging_up, request_ends
-from greensock.hub.lot import OPENING, Client
+from greensock.handler_making import being_made, class_of, hand_over
 from greensock.line_limits import reader_class
 from greensock.net.request_sockets import is_request_socket
 from greensock.streams import RequestWriter, SocketReader, SocketWriter
-
-# Clients whose handler is being constructed, by the id of their request. The constructor of a
-# handler is reached through `finish_request`, which programs override to pass more arguments: so
-# it is here that it finds out that a server waits for it, and not in an argument.
-being_opened: dict[int, Client] = {}
 
 
 class BaseRequestHandler:
@@ -62,7 +56,7 @@ class BaseRequestHandler:
         self.client_address = client_address
         self.server = server
         self.setup()
-        if being_opened and hand_over(self):
+        if being_made and hand_over(self):
             return
         try:
             self.handle()
@@ -234,20 +228,7 @@ class KeepAliveRequestHandler(StreamRequestHandler):
 
     def handle(self) -> None:
         """Handle requests one after the other until `close_connection` or the stream's end."""
-        while not self.close_connection and self._is_more_to_come():
-            connection = self.connection
-            unread = getattr(connection, "unread", b""), getattr(connection, "unread_at", 0)
-            self.handle_one_request()
-            # Where it takes nothing of what is there, it is called again once there is more.
-            is_untaken = unread[0] and unread == (connection.unread, connection.unread_at)
-            if is_untaken and not connection.await_more():
-                break
-
-    def _is_more_to_come(self) -> bool:
-        """Wait for the next byte; False at the end of the stream."""
-        if hasattr(self.rfile, "peek"):
-            return bool(self.rfile.peek(1))
-        return bool(self.connection.recv(1, socket.MSG_PEEK))
+        ask_on(self)
 
     def handle_one_request(self) -> None:
         """Read one request and answer it.
@@ -256,6 +237,40 @@ class KeepAliveRequestHandler(StreamRequestHandler):
             NotImplementedError: a subclass did not define it.
         """
         raise NotImplementedError(f"{type(self).__qualname__} must define handle_one_request()")
+
+
+def ask_on(handler: Any) -> None:
+    """Have a handler's requests served until `close_connection` or the stream's end."""
+    while not handler.close_connection and _is_more_to_come(handler):
+        connection = handler.connection
+        data, at = getattr(connection, "unread", b""), getattr(connection, "unread_at", 0)
+        handler.handle_one_request()
+        if handler.wbufsize:
+            handler.wfile.flush()
+        # Where it takes nothing of what is there, it is called again once there is more.
+        is_untaken = data and (connection.unread, connection.unread_at) == (data, at)
+        if is_untaken and not connection.await_more():
+            break
+
+
+def _is_more_to_come(handler: Any) -> bool:
+    """Wait for the next byte; False at the end of the stream."""
+    rfile, connection = handler.rfile, handler.connection
+    if hasattr(rfile, "peek"):
+        return bool(rfile.peek(1))
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK))
+    except ValueError:
+        # An SSLSocket, put around the connection, does not look ahead, but a buffer of it does.
+        handler.rfile = BufferedReader(rfile)
+        return bool(handler.rfile.peek(1))
+
+
+def name_of(handler_class: Any) -> str:
+    """The qualified name of what makes the handlers of a server: the class's, if it is known."""
+    cls = class_of(handler_class)
+    name = getattr(cls, "__qualname__", None) or type(cls).__qualname__
+    return str(name)
 
 
 def quick_runner(handler_class: Any) -> Callable[[Any, Any, Any], object]:
@@ -281,75 +296,3 @@ def quick_runner(handler_class: Any) -> Callable[[Any, Any, Any], object]:
         handler.handle()
 
     return run
-
-
-def reads_through_request(handler: Any) -> bool:
-    """Whether what the handler's rfile has not yet given is kept by the request.
-
-    A reader of the handler's own making might hold bytes where nobody else sees them: such a
-    client must not be parked.
-    """
-    kind = type(getattr(handler, "rfile", None))
-    return issubclass(kind, SocketReader) or kind is socket.SocketIO
-
-
-def hand_over(handler: Any) -> bool:
-    """Give a set-up handler to the server that is opening it, if that is to run its turns."""
-    client = being_opened.get(id(handler.request))
-    if client is None or client.request is not handler.request:
-        return False
-    if not (client.state is OPENING or reads_through_request(handler)):
-        return False
-    client.handler = handler
-    return True
-
-
-@functools.lru_cache(maxsize=256)
-def _opening_class(handler_class: type) -> type:
-    """A subclass whose constructor hands over as those of greensock's own handlers do."""
-
-    def handle(self: Any) -> None:
-        if not hand_over(self):
-            handler_class.handle(self)  # type: ignore[attr-defined]
-
-    def finish(self: Any) -> None:
-        client = being_opened.get(id(self.request))
-        if client is None or client.handler is not self:
-            handler_class.finish(self)  # type: ignore[attr-defined]
-
-    names = {"handle": handle, "finish": finish, "__module__": handler_class.__module__}
-    return type(handler_class.__name__, (handler_class,), names)
-
-
-def class_of(handler_class: Any) -> Any:
-    """The class that a RequestHandlerClass makes an instance of, seen through functools.partial."""
-    while isinstance(handler_class, functools.partial):
-        handler_class = handler_class.func
-    return handler_class
-
-
-def name_of(handler_class: Any) -> str:
-    """The qualified name of what makes the handlers of a server: the class's, if it is known."""
-    cls = class_of(handler_class)
-    name = getattr(cls, "__qualname__", None) or type(cls).__qualname__
-    return str(name)
-
-
-def construct(handler_class: Any, request: Any, client_address: Any, server: Any) -> None:
-    """Make the handler of a request; it has run when this returns, or was handed over.
-
-    Handlers built on the standard library's own socketserver (`http.server` as it comes) know
-    nothing of handing over: a subclass does it for them, and is taken away again at once.
-    """
-    cls = class_of(handler_class)
-    client = being_opened.get(id(request)) if being_opened else None
-    if client is None or not isinstance(cls, type) or issubclass(cls, BaseRequestHandler):
-        handler_class(request, client_address, server)
-        return
-    opening = _opening_class(cls)  # type: ignore[arg-type]
-    while isinstance(handler_class, functools.partial):
-        opening = functools.partial(opening, *handler_class.args, **handler_class.keywords)  # type: ignore[assignment]
-        handler_class = handler_class.func
-    opening(request, client_address, server)
-    if client.handler is not None:
-        client.handler.__class__ = cls

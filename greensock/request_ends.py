@@ -55,6 +55,11 @@ def has_whole_head(data: bytes, start: int) -> bool:
     )
 
 
+def has_begun(data: bytes, start: int) -> bool:
+    """For requests whose handler is to judge for itself."""
+    return len(data) > start
+
+
 def check_terminator(terminator: object) -> None:
     """Look at a handler class's `request_terminator`.
 

@@ -5,7 +5,7 @@
 with the request itself (`unread`, `unread_at`), so that `rfile.readline()` and `request.recv()`
 see one stream, a parked client holds none, and a line costs one slice.
 
-May be imported by anyone; imports nothing of greensock.
+May be imported by anyone; imports nothing above it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import _socket
 import io
 from _socket import MSG_DONTWAIT
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
+
+from greensock.socket_files import CLOSED as _CLOSED
+from greensock.socket_files import SocketFile, set_sock
 
 #: Bytes asked of the kernel at first. A `recv` allocates what it asks for: 4 KiB cost 0.6 us less
 #: than 64 KiB, and most requests are smaller.
@@ -37,78 +40,7 @@ class Source(Protocol):
     def fileno(self) -> int: ...
 
 
-class _Closed:
-    """Stands for the socket of a closed file, so that the hot paths need no check of their own."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise ValueError("I/O operation on closed file")
-
-
-_CLOSED: Any = _Closed()
-
-
-class _SocketFile:
-    """What the files of a request have in common with every binary file."""
-
-    __slots__ = ("__weakref__", "_sock")
-
-    _sock: Any
-
-    @property
-    def closed(self) -> bool:
-        return self._sock is _CLOSED
-
-    def _check_open(self) -> Any:
-        if self._sock is _CLOSED:
-            raise ValueError("I/O operation on closed file")
-        return self._sock
-
-    def __enter__(self) -> Self:
-        self._check_open()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def fileno(self) -> int:
-        return int(self._sock.fileno())
-
-    def isatty(self) -> bool:
-        self._check_open()
-        return False
-
-    def readable(self) -> bool:
-        self._check_open()
-        return False
-
-    def writable(self) -> bool:
-        self._check_open()
-        return False
-
-    def seekable(self) -> bool:
-        self._check_open()
-        return False
-
-    def flush(self) -> None:
-        self._check_open()
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        raise io.UnsupportedOperation("a socket cannot seek")
-
-    def tell(self) -> int:
-        raise io.UnsupportedOperation("a socket has no position")
-
-    def truncate(self, size: int | None = None, /) -> int:
-        raise io.UnsupportedOperation("a socket cannot be truncated")
-
-    def detach(self) -> Any:
-        raise io.UnsupportedOperation("there is no raw file to detach")
-
-
-class SocketReader(_SocketFile):
+class SocketReader(SocketFile):
     """A readable binary file on a request: `io.BufferedReader`'s methods, without its buffer.
 
     Its reads block as the request's `recv` does, and raise what that raises; bytes received before
@@ -122,7 +54,7 @@ class SocketReader(_SocketFile):
     mode = "rb"
 
     def __init__(self, sock: Source) -> None:
-        self._sock: Any = sock
+        set_sock(self, sock)
 
     @property
     def name(self) -> int:
@@ -133,7 +65,8 @@ class SocketReader(_SocketFile):
         return True
 
     def close(self) -> None:
-        sock, self._sock = self._sock, _CLOSED
+        sock = self._sock
+        set_sock(self, _CLOSED)
         if sock is not _CLOSED:
             sock._decref_socketios()
 
@@ -317,20 +250,20 @@ class SocketReader(_SocketFile):
         self.write(b"")
 
 
-class SocketWriter(_SocketFile):
+class SocketWriter(SocketFile):
     """A writable binary file on a request that keeps nothing: what is written is sent at once."""
 
     __slots__ = ()
 
     def __init__(self, sock: Any) -> None:
-        self._sock: Any = sock
+        set_sock(self, sock)
 
     def writable(self) -> bool:
         self._check_open()
         return True
 
     def close(self) -> None:
-        self._sock = _CLOSED
+        set_sock(self, _CLOSED)
 
     def write(self, data: Any, /) -> int:
         """Send all of `data`, a bytes-like object; return its size in bytes."""

@@ -16,7 +16,7 @@ import logging
 from time import monotonic
 from typing import Any
 
-from greensock import turns
+from greensock import lingering_turns, turns
 from greensock.hub.crowd import Crowd
 from greensock.hub.lot import ENDING, Client
 from greensock.net.tls_sockets import TlsSocket
@@ -110,10 +110,10 @@ def _take_record(server: Any, client: Client) -> Outcome | None:
 def run_lingering_turn(
     server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
 ) -> Outcome:
-    """Run one turn in a thread, as `turns.run_lingering_turn` does for others."""
+    """Run one turn in a thread, as `lingering_turns.run_lingering_turn` does for others."""
     request = client.request
     if client.state is ENDING or not is_tls(request):
-        return turns.run_lingering_turn(server, client, linger, crowd, turn)
+        return lingering_turns.run_lingering_turn(server, client, linger, crowd, turn)
     if not request.handshake_done:
         if client.lot is None:
             if not greet(server, request, client.address):
@@ -121,13 +121,13 @@ def run_lingering_turn(
         elif (outcome := _linger_over_handshake(server, client, linger, crowd)) is not None:
             return outcome
     if client.handler is None and not server._shape().begins_unprompted and not request.unread:
-        data = request.receive_within(linger * turns.FIRST_LINGER, crowd)
+        data = request.receive_within(linger * lingering_turns.FIRST_LINGER, crowd)
         if data is None:
             return PARK
         if not data:
             return END
         request.unread = data
-    outcome = turns.run_lingering_turn(server, client, linger, crowd, turn)
+    outcome = lingering_turns.run_lingering_turn(server, client, linger, crowd, turn)
     if outcome is PARK and not request._closed and request._has_pending():
         return GO_ON
     return outcome

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from greensock.hub.lot import Client
 from greensock.net.request_sockets import UNTOUCHED
 from greensock.outcomes import END, GO_ON, PARK, REQUESTS, Outcome
-from greensock.untaken import comes_more, size_in_kernel, wait_for_more
+from greensock.single_requests import serve_one
+from greensock.untaken import comes_more, size_in_kernel
 
 
-def run_unbuffered_turn(client: Client) -> Outcome:
+def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
     """Run one turn of a handler with `rbufsize = 0`: nothing is read but by itself.
 
     Such handlers pass the descriptor on, to a subprocess say, which must find what they left.
     """
     handler, request = client.handler, client.request
+    run = server._shape().runner_of(handler)
     size = -1
     for _ in REQUESTS:
         if request._closed:
@@ -25,16 +29,10 @@ def run_unbuffered_turn(client: Client) -> Outcome:
         data, at = request.unread, request.unread_at
         if not data:
             at = request.unread_at = UNTOUCHED
-        handler.handle_one_request()
-        if handler.close_connection or request._closed:
-            return END
-        if request.unread is not data or request.unread_at != at:
-            continue
-        if data:
-            outcome = wait_for_more(request)
-            if outcome is not None:
-                return outcome
-        else:
+        outcome = serve_one(server, client, run)
+        if outcome is not None:
+            return outcome
+        if not data and request.unread is data and request.unread_at == at:
             # Unless it was passed on to somebody who has received.
             request.unread_at = 0
             before, size = size, size_in_kernel(request)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from greensock import endings, turns
+from greensock import endings, turns, wrapped_handle
+from greensock.handler_making import is_replaced, is_seen_through
 from greensock.hub.lot import ENDING, Client
 from greensock.net.request_sockets import untaken
 from greensock.request_ends import IsWhole
+from greensock.single_requests import run_alone, serve_one
 from greensock.streams import FIRST_READ_SIZE
 from greensock.turns import Outcome
 from greensock.untaken import wait_for_more
@@ -79,7 +81,15 @@ def run_turn(server: Any, client: Client) -> Outcome:
     if untaken and request in untaken and (outcome := wait_for_more(request)) is not None:
         return outcome
     for _ in turns.REQUESTS:
-        if not request.receive_whole(is_whole) and not (server.draining and request.unread):
+        try:
+            begins = request.receive_whole(is_whole)
+        except OSError as error:
+            if handler is None or not shape.one_at_a_time:
+                raise
+            # Its own handle() would have met it.
+            wrapped_handle.meet(handler, error)
+            return turns.END
+        if not begins and not _begins_anyway(server, client):
             break
         if handler is None:
             handler = turns.open_handler(server, client)
@@ -88,9 +98,19 @@ def run_turn(server: Any, client: Client) -> Outcome:
         if not request.unread:
             return turns.END
         data, at = request.unread, request.unread_at
-        handler.handle_one_request()
-        if handler.close_connection or request._closed:
-            return turns.END
+        if shape.closes_by_default:
+            outcome = serve_one(server, client, shape.runner_of(handler))
+            if outcome is not None:
+                return outcome
+        else:
+            rfile = handler.rfile
+            handler.handle_one_request()
+            if (
+                handler.rfile is not rfile or handler.connection is not request
+            ) and not is_seen_through(handler, request):
+                return run_alone(server, client)
+            if handler.close_connection or request._closed:
+                return turns.END
         if not request.unread:
             break
         if request.unread is data and request.unread_at == at:
@@ -102,3 +122,12 @@ def run_turn(server: Any, client: Client) -> Outcome:
     if handler is not None and handler.wbufsize:
         handler.wfile.flush()
     return turns.PARK
+
+
+def _begins_anyway(server: Any, client: Client) -> bool:
+    """Whether what is there of a request is given to its handler, whole or not."""
+    handler = client.handler
+    return bool(client.request.unread) and (
+        # The handler speaks another protocol by now, of which nobody knows what is whole.
+        server.draining or (handler is not None and is_replaced(handler, "handle_one_request"))
+    )

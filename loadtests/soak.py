@@ -33,7 +33,7 @@ from typing import Any, NoReturn
 
 from greensock.net import open_files
 from loadtests.peers import machine
-from loadtests.soaking.cast import CAST
+from loadtests.soaking.cast import CAST, kinds_under
 from loadtests.soaking.certificates import Certificates
 from loadtests.soaking.clients import Client
 from loadtests.soaking.counting import Count
@@ -224,17 +224,18 @@ def soak(
     records = {mixin: Record() for mixin in options.mixins}
     found: list[str] = []
     fleets: dict[str, Fleet] = {}
-    decks = {mixin: Deck(faults_for(mixin, options.kinds), rng) for mixin in options.mixins}
+    kinds = {mixin: kinds_under(mixin, options.kinds) for mixin in options.mixins}
+    decks = {mixin: Deck(faults_for(mixin, kinds[mixin]), rng) for mixin in options.mixins}
     sums = {mixin: Sums(mixin) for mixin in options.mixins}
     try:
         for mixin in options.mixins:
-            fleets[mixin] = Fleet(mixin, options.kinds, tls[mixin].path if tls else None)
+            fleets[mixin] = Fleet(mixin, kinds[mixin], tls[mixin].path if tls else None)
         end = time.monotonic() + options.minutes * 60
         while time.monotonic() < end and not found:
             for mixin, fleet in fleets.items():
                 faults = decks[mixin].deal(_AT_ONCE)
                 record = records[mixin]
-                count = play_round(fleet, options.round, faults, options.kinds, tls.get(mixin))
+                count = play_round(fleet, options.round, faults, kinds[mixin], tls.get(mixin))
                 record.add(count, faults)
                 holdings = fleet.holdings(sums[mixin].expected(count, faults))
                 record.sums += sums[mixin].add(holdings, count, faults)

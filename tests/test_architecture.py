@@ -41,6 +41,7 @@ LAYER_OF = {
     "greensock.hub": "hub",
     "greensock.buffered_writers": "buffers",
     "greensock.streams": "buffers",
+    "greensock.socket_files": "buffers",
     "greensock.line_limits": "buffers",
     "greensock.request_ends": "buffers",
     "greensock.net": "net",

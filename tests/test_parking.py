@@ -59,6 +59,8 @@ class Http(http.server.BaseHTTPRequestHandler):
 class HttpOfFolder(Http):
     """Takes an argument of its own, as SimpleHTTPRequestHandler does."""
 
+    parkable = True  # each child may make it anew
+
     def __init__(self, *args: Any, folder: str) -> None:
         self.folder = folder
         super().__init__(*args)

@@ -1,7 +1,9 @@
 """Handlers of http.server with a handle() around the one that loops."""
 
+import functools
 import http.server
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
+import sys
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from wsgiref.simple_server import WSGIRequestHandler
 
@@ -9,7 +11,6 @@ import pytest
 
 from greensock.handler_shape import is_request_wise, waits_for_data
 from greensock.testing import running
-from greensock.wrapped_handle import only_wraps
 
 from .clients import connect, eventually, exchange, receive_all, wait_until_parked
 from .separate_process import HERE, PATCHED
@@ -42,37 +43,19 @@ class Page(BaseHTTPRequestHandler):
         pass
 
 
-class Plain(Page):
+class Logging(Page):
     def handle(self) -> None:
-        """Says what it does, which is nothing."""
-        super().handle()
-
-
-class Returning(Page):
-    def handle(this) -> Any:  # type: ignore[override]
-        return super().handle()
-
-
-class Named(Page):
-    def handle(self) -> None:
-        BaseHTTPRequestHandler.handle(self)
-
-
-class NamedInModule(Page):
-    def handle(self) -> None:
+        self.noted.append("begin")
         try:
-            http.server.BaseHTTPRequestHandler.handle(self)
-        except OSError as error:
-            raise RuntimeError("out of here") from error
-
-
-class OldStyle(Page):
-    def handle(self) -> None:
-        super(OldStyle, self).handle()  # noqa: UP008 - that is the shape
+            super().handle()
+        finally:
+            self.noted.append("end")
 
 
 class Careful(Page):
-    """As Werkzeug's."""
+    """A wrapper that does nothing of its own unless there is an exception, and says so."""
+
+    parkable = True
 
     def handle(self) -> None:
         try:
@@ -86,146 +69,80 @@ class Careful(Page):
                 raise
 
 
-class TwiceWrapped(Careful):
+class TellsOfErrors(Page):
+    parkable = True
+
     def handle(self) -> None:
         try:
-            super().handle()
-        except ValueError:
-            self.noted.append((lambda: self.path)())
+            http.server.BaseHTTPRequestHandler.handle(self)
+        except OSError as error:
+            raise RuntimeError("out of here") from error
 
 
-class Retrying(Page):
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except InterruptedError:
-            self.handle()
+class Decorated(Page):
+    """Its handle() bears the name, module and docstring of the one that it calls."""
 
-
-@pytest.mark.parametrize(
-    "handler",
-    [Page, Plain, Returning, Named, NamedInModule, OldStyle, Careful, TwiceWrapped, Retrying],
-)
-def test_handle_that_does_nothing_else_is_recognised(handler: type) -> None:
-    assert only_wraps(handler)
-    assert is_request_wise(handler)
-    assert waits_for_data(handler)
-
-
-class Logging(Page):
+    @functools.wraps(BaseHTTPRequestHandler.handle)
     def handle(self) -> None:
         self.noted.append("begin")
-        try:
-            super().handle()
-        finally:
-            self.noted.append("end")
-
-
-class AfterwardsOnly(Page):
-    def handle(self) -> None:
         super().handle()
-        self.noted.append("end")
 
 
-class Else(Page):
-    def handle(self) -> None:
-        try:
-            super().handle()
-        except OSError:
-            pass
-        else:
-            self.noted.append("end")
-
-
-class InContext(Page):
-    def handle(self) -> None:
-        with self.server.busy:
-            super().handle()
-
-
-class Conditional(Page):
-    def handle(self) -> None:
-        if self.server is not None:
-            super().handle()
-
-
-class Twice(Page):
-    def handle(self) -> None:
-        super().handle()
-        super().handle()
+class Assigned(Page):
+    handle = functools.wraps(Page.handle)(lambda self: Page.handle(self))
 
 
 class Skipping(Logging):
-    """Goes round the wrapper between: that one is not what would be called."""
+    """Goes round the wrapper between."""
 
     def handle(self) -> None:
         BaseHTTPRequestHandler.handle(self)
 
 
-class AboveLogging(Logging):
-    def handle(self) -> None:
-        super().handle()
-
-
-class Another(Page):
-    def handle(self) -> None:
-        super().handle_one_request()
-
-
-class Decorated(Page):
-    @staticmethod
-    def _twice(handle: Any) -> Any:
-        return lambda self: (handle(self), handle(self))
-
-    @_twice
-    def handle(self) -> None:
-        super().handle()
-
-
-class WithDefault(Page):
-    def handle(self, first: bool = True) -> None:
-        super().handle()
-
-
-class Shadowing(Page):
-    def handle(self) -> None:
-        super = lambda: self.server  # noqa: E731
-        super().handle()
-
-
-class Asynchronous(Page):
-    async def handle(self) -> None:  # type: ignore[override]
-        super().handle()
-
-
-class NotHttp:
-    def handle(self) -> None:
-        super().handle()  # type: ignore[misc]
+class Unparkable(Careful):
+    parkable = False
 
 
 @pytest.mark.parametrize(
     "handler",
-    [
-        Logging,
-        AfterwardsOnly,
-        Else,
-        InContext,
-        Conditional,
-        Twice,
-        Skipping,
-        AboveLogging,
-        Another,
-        Decorated,
-        WithDefault,
-        Shadowing,
-        Asynchronous,
-        NotHttp,
-        WSGIRequestHandler,
-    ],
+    [Logging, Decorated, Assigned, Skipping, Unparkable, WSGIRequestHandler],
 )
-def test_handle_that_might_do_more_is_not(handler: type) -> None:
-    assert not only_wraps(handler)
+def test_wrapper_that_nobody_knows_is_a_handler_of_its_own(handler: type) -> None:
     assert not is_request_wise(handler)
+
+
+@pytest.mark.parametrize("handler", [Page, Careful])
+def test_promise_overrules_a_wrapper(handler: type) -> None:
+    assert is_request_wise(handler)
+    assert waits_for_data(handler)
+
+
+def test_the_wrapper_of_werkzeug_is_known() -> None:
+    serving = pytest.importorskip("werkzeug.serving")
+
+    class Quiet(serving.WSGIRequestHandler):  # type: ignore[misc]
+        def log(self, *args: Any) -> None:
+            pass
+
+    class Again(Quiet):
+        def handle(self) -> None:
+            super().handle()
+
+    assert is_request_wise(serving.WSGIRequestHandler)
+    assert is_request_wise(Quiet)
+    assert not is_request_wise(Again)
+
+
+def test_loop_that_a_program_has_wrapped_for_all_is_not_passed_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert is_request_wise(Page)
+    for name in ("handle", "handle_one_request"):
+        original = getattr(BaseHTTPRequestHandler, name)
+        wrapper = functools.wraps(original)(lambda self, original=original: original(self))
+        with monkeypatch.context() as patching:
+            patching.setattr(BaseHTTPRequestHandler, name, wrapper)
+            assert not is_request_wise(Page)
 
 
 def test_handler_of_wsgiref_waits_for_its_request_without_a_handler() -> None:
@@ -290,11 +207,9 @@ def test_what_a_wrapped_handle_raises_for_it_is_told_to_the_server(mixin: str) -
     told = []
 
     def handle_error(self: Any, request: Any, client_address: Any) -> None:
-        import sys
-
         told.append(sys.exception())
 
-    server = make_server(mixin, NamedInModule, handle_error=handle_error)
+    server = make_server(mixin, TellsOfErrors, handle_error=handle_error)
     with running(server) as address:
         client = connect(address)
         exchange(client, GET, b"page")
@@ -305,19 +220,21 @@ def test_what_a_wrapped_handle_raises_for_it_is_told_to_the_server(mixin: str) -
 
 
 @without_children
-def test_handle_that_does_more_is_called_once_a_client(mixin: str) -> None:
+@pytest.mark.parametrize("handler", [Logging, Decorated])
+def test_handle_of_its_own_is_called_once_a_client(mixin: str, handler: Any) -> None:
     Page.noted.clear()
-    server = make_server(mixin, Logging, linger=0.001)
+    server = make_server(mixin, handler, linger=0.001)
     with running(server) as address:
         with connect(address) as client:
             exchange(client, GET, b"page")
             exchange(client, GET, b"page")
             assert server.stats().parked == 0
-        eventually(lambda: Page.noted == ["begin", "end"])
+        eventually(lambda: server.stats().open == 0)
+    assert Page.noted == ["begin", "end"][: 1 if handler is Decorated else 2]
 
 
 @without_children
-def test_handle_that_does_more_is_called_once_a_request_if_it_may(mixin: str) -> None:
+def test_handle_of_its_own_is_called_once_a_request_if_it_may(mixin: str) -> None:
     class Parkable(Logging):
         parkable = True
 
@@ -332,34 +249,15 @@ def test_handle_that_does_more_is_called_once_a_request_if_it_may(mixin: str) ->
     assert Page.noted == ["begin", "end"] * 2
 
 
-def test_handler_stays_of_the_programs_class_to_itself() -> None:
+def test_wrapped_handler_is_itself_between_and_in_its_requests() -> None:
     seen: list[Any] = []
 
-    class Looking(Plain):
+    class Looking(Careful):
         def do_GET(self) -> None:
-            seen.append((isinstance(self, Looking), type(self).__name__, self.close_connection))
+            seen.append((type(self), self.close_connection, "handle_one_request" in vars(self)))
             super().do_GET()
 
     with running(make_server(GREENLET, Looking)) as address, connect(address) as client:
         exchange(client, GET, b"page")
         exchange(client, GET, b"page")
-    assert seen == [(True, "Looking", False)] * 2
-
-
-def test_folder_is_served_by_a_wrapped_handler_too() -> None:
-    class Files(SimpleHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle(self) -> None:
-            try:  # noqa: SIM105 - that is the shape
-                super().handle()
-            except ConnectionError:
-                pass
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = make_server(GREENLET, Files)
-    with running(server) as address, connect(address) as client:
-        client.sendall(b"HEAD /no-such-file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert receive_all(client).startswith(b"HTTP/1.1 404 ")
+    assert seen == [(Looking, False, False)] * 2

@@ -59,7 +59,7 @@ class ProgramServers:
         plain = BaseServer.serve_forever
         serving = self._serving
 
-        def serve_forever(self: Any, poll_interval: float = 0.5) -> None:
+        def serve_forever(self: Any, poll_interval: float | None = 0.5) -> None:
             if type(self).__module__ in _OWN:
                 plain(self, poll_interval)
                 return

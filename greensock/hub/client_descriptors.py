@@ -46,8 +46,9 @@ class ClientDescriptors:
             self._requests[fd] = request if held else None
 
     def close_all_but(self, kept: Any) -> None:
-        """In a child: close every client's descriptor but that of the request `kept`."""
-        self.discard(kept)
+        """In a child: close every client's descriptor but that of the request `kept`, if any."""
+        if kept is not None:
+            self.discard(kept)
         held = self._held
         told = 0
         start = held.find(1)

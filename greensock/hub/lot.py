@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -35,15 +36,13 @@ class State(Enum):
     BUSY = auto()
     #: The lot holds it, and nothing else does.
     PARKED = auto()
-    #: Its handler is being set up here, but must not run here: it runs in a child.
-    OPENING = auto()
     #: Its next turn is its last, in which nothing is read any more.
     ENDING = auto()
     #: Its handler runs, or will run, as a whole: it is none of the lot's.
     WHOLE = auto()
 
 
-BUSY, PARKED, OPENING, ENDING = State.BUSY, State.PARKED, State.OPENING, State.ENDING
+BUSY, PARKED, ENDING = State.BUSY, State.PARKED, State.ENDING
 WHOLE = State.WHOLE
 
 
@@ -168,6 +167,8 @@ class Lot:
         #: Called with the request and address of each client who is forgotten, where anybody waits
         #: for one to go.
         self.on_gone: Callable[[Any, Any], None] | None = None
+        #: What clients keep in context variables, of those who do: see `client_contexts`.
+        self.contexts: dict[Client, Context] = {}
         #: The descriptors of `clients`, where children are forked.
         self.descriptors: ClientDescriptors | None = None
         #: Requests that another thread wants closed; the serving greenlet does it.
@@ -318,6 +319,8 @@ class Lot:
             self.unwatch(client)
         client.lot = None
         self.clients.pop(client.request, None)
+        if self.contexts:
+            self.contexts.pop(client, None)
         if self.descriptors is not None:
             self.descriptors.discard(client.request)
 

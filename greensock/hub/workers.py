@@ -19,6 +19,8 @@ from gevent import get_hub, getcurrent, sleep
 from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
+from greensock.hub import client_contexts
+from greensock.hub.lot import Client
 from greensock.hub.waiting import READ, leave_for, new_watcher
 from greensock.hub.waking import Latch
 
@@ -35,12 +37,19 @@ class WorkerPool:
             others had their turn. It must not raise but for KeyboardInterrupt and the like, which
             go to the hub and with it to the main greenlet.
         limit: the most workers that may be busy at once, or None; asked each time.
+        contexts: the contexts of those jobs, clients, who keep something in theirs.
     """
 
-    def __init__(self, run: Callable[[Any], bool], limit: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        run: Callable[[Any], bool],
+        limit: Callable[[], int | None],
+        contexts: client_contexts.Contexts | None = None,
+    ) -> None:
         self._hub = get_hub()
         self._run = run
         self._limit = limit
+        self._contexts = {} if contexts is None else contexts
         #: The queue. Whoever appends to it while it is empty calls `schedule()`.
         self.jobs: deque[Any] = deque()
         self._unfinished: list[Any] = []
@@ -225,7 +234,6 @@ class WorkerPool:
                 and not getweakrefcount(worker)
                 and not worker.__dict__
             ):
-                worker.gr_context = None
                 return worker
             worker.throw(GreenletExit)
         return self._new_worker()
@@ -267,19 +275,24 @@ class WorkerPool:
 
     def _run_jobs(self, me: Any) -> bool:
         """Run queued jobs until one blocks; say whether nobody got to know this greenlet."""
-        jobs, run = self.jobs, self._run
+        jobs, run, contexts = self.jobs, self._run, self._contexts
         count_references, count_weak_references = sys.getrefcount, getweakrefcount
         refs = count_references(me)
         while jobs:
             job = jobs.popleft()
+            if contexts and type(job) is Client:
+                me.gr_context = contexts.pop(job, None)
             if run(job):
                 self._unfinished.append(job)
-            job = None
+            context = me.gr_context
+            if context is not None:
+                me.gr_context = None
+                client_contexts.keep(contexts, job, context)
+            job = context = None
             if self._dispatched is not me:
                 # It blocked: who resumed it may hold a reference just now, so that only at rest
                 # can be told whether someone keeps one.
                 break
             if count_references(me) != refs or count_weak_references(me) or me.__dict__:
                 return False
-            me.gr_context = None
         return True

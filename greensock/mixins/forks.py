@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
 from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from greensock import endings, forks_of_programs, turns
+from greensock import endings, turns
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork
-from greensock.handler_shape import ends_plainly
+from greensock.handler_making import Absent
 from greensock.hub import children
 from greensock.hub.children import ChildWatch
 from greensock.hub.client_descriptors import ClientDescriptors
 from greensock.hub.crowd import Crowd, Vacancies
 from greensock.hub.kept_children import KeptChild, make_room, withdraw
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import BUSY, ENDING, OPENING, PARKED, WHOLE, Client
+from greensock.hub.lot import ENDING, PARKED, WHOLE, Client
 from greensock.hub.marks import Marks
+from greensock.mixins import child_work
 from greensock.mixins.child_turns import PARKS, ChildTurn, killer
-from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.lingering_sockets import LingeringSocket
-from greensock.net.request_sockets import OriginalSocket
+from greensock.net.request_sockets import OriginalSocket, is_request_socket
 from greensock.serving import Serving
-from greensock.turns import Outcome
 from greensock.unmixed import Unmixed
 
 if TYPE_CHECKING:
@@ -52,14 +50,22 @@ class ForkingMixIn(_Base):
 
     Instance variable: `active_children`, pids of children not yet waited for; None before any.
 
-    What a handler changes stays in its child. A child runs its handler and nothing else of its
-    parent: the other greenlets do not exist there, the listener and the other clients are closed,
-    and it ends with `os._exit`.
+    What a handler changes stays in its child: nothing of a handler runs in the parent. A child runs
+    its handler and nothing else of its parent: the other greenlets do not exist there, every
+    greensock server of the process has its listener and its other clients closed, and it ends with
+    `os._exit`.
+
+    A request-wise handler whose constructor and `setup()` are the standard ones is made anew in
+    each child, which calls `finish_request` for that; so is one that says `parkable = True`. What
+    it keeps on itself is gone with the child. Its `finish()`, if it is its own, runs once a client,
+    in a child that makes the handler for that. Any other keeps its child, from its constructor to
+    its `finish()`, for as long as its client stays; such a child waits between two requests as the
+    lot does, and is sent away while its client is silent by a drain, by `server_close()`, by
+    `idle_timeout`, and by `overflow = "evict"` where others wait.
 
     Differs from socketserver: children are waited for one by one, so that no child of another part
-    of the program is taken from it; and `max_children` never blocks other greenlets. Of a
-    request-wise handler, each turn has a child, not each client; its constructor and `setup()` run
-    in the parent, once a client.
+    of the program is taken from it; and `max_children` never blocks other greenlets. Of a handler
+    that may be made anew, each turn has a child, not each client.
     """
 
     timeout: float | None = 300
@@ -142,7 +148,7 @@ class ForkingMixIn(_Base):
     def _wants_service(self) -> bool:
         return type(self).service_actions is not ForkingMixIn.service_actions
 
-    def _keeps_child(self) -> bool:
+    def _in_children(self) -> bool:
         return True
 
     def _runs_on_hub(self) -> bool:
@@ -200,38 +206,57 @@ class ForkingMixIn(_Base):
             self._fork(client)
             return
         serving.lot.unwatch(client)
-        is_first = client.handler is None
-        unprompted = client.handler is None and not self._shape().waits_for_data
+        shape = self._shape()
+        unprompted = client.handler is None and not shape.waits_for_data
         if not unprompted and not self._wants_turn(client):
             serving.lot.park(client)
-        elif not self._shape().request_wise and client.state is not ENDING:
-            self._take_out_of_lot(client)
-            self._fork(client)
-        elif client.handler is None and client.state is not ENDING and not self._open(client):
-            serving.lot.discard(client)
-        elif unprompted:
-            serving.lot.park(client)
-        elif client.state is ENDING and ends_plainly(client.handler):
+        elif client.state is ENDING and self._ends_here(client):
             serving.lot.discard(client)
             turns.serve_turn_of_many(self, client, self._turn)
         else:
-            self._fork(client, is_first)
+            if client.state is not ENDING and not shape.request_wise:
+                self._take_out_of_lot(client)
+            elif unprompted and shape.timeout is not None:
+                # As the child's setup() will, of which nothing comes back.
+                client.request.settimeout(shape.timeout)
+            self._fork(client)
 
     def _take_out_of_lot(self, client: Client) -> None:
         """From now on a child alone has the client."""
+        self._counters.begin_whole()
         if self._serving is not None:
-            self._counters.begin_whole()
             self._serving.lot.forget(client)
-            client.state = WHOLE
+        client.state = WHOLE
 
-    def _open(self, client: Client) -> bool:
-        """Have the handler set up here, once a client; False if its client is closed for it."""
-        client.state = OPENING
-        opened = turns.serve_turn_of_many(self, client, turns.only_open) is turns.PARK
-        client.state = BUSY
-        return opened
+    def _ends_here(self, client: Client) -> bool:
+        """Whether a parked client's end runs no code of its handler's class."""
+        return client.handler is None or (
+            self._shape().finishes_plainly and not client.handler.says_goodbye
+        )
 
-    def _new_turn(self, client: Client, is_first: bool) -> ChildTurn:
+    def _handler_of(self, client: Client) -> Any:
+        if type(client.handler) is Absent:
+            shape = self._shape()
+            plainly = type(self).finish_request is BaseServer.finish_request and shape.made_plainly
+            if not (plainly and shape.finishes_plainly):
+                client.handler = Absent(shape.cls, says_goodbye=True)
+                return None
+            client.handler = None
+            turns.open_handler(self, client)
+        return client.handler
+
+    def _close_client(self, client: Client) -> None:
+        if type(client.handler) is not Absent or self._ends_here(client):
+            super()._close_client(client)
+            return
+        self._take_out_of_lot(client)
+        client.state = ENDING
+        while not self._has_room():
+            children.wait_for_any(list(self.active_children or ()))
+            self._collect(False)
+        self._fork(client)
+
+    def _new_turn(self, client: Client) -> ChildTurn:
         """All that a child shares with its parent, which is made before the fork."""
         if self._crowd is None and self._limits.max_children is not None:
             self._crowd = Crowd()
@@ -239,8 +264,8 @@ class ForkingMixIn(_Base):
             self._marks = Marks()
         serving = self._serving
         returns = serving is not None and serving.lot.holds(client)
-        turn = ChildTurn(client, is_first, returns, self._marks.acquire())
-        if self._tls is not None and self._tls.keeps_child(client):
+        turn = ChildTurn(client, client.handler is None, returns, self._marks.acquire())
+        if self._is_kept(client):
             try:
                 if self._vacancies is None:
                     self._vacancies = Vacancies()
@@ -250,10 +275,18 @@ class ForkingMixIn(_Base):
                 raise
         return turn
 
-    def _fork(self, client: Client, is_first: bool = True) -> None:
-        serving = self._serving
+    def _is_kept(self, client: Client) -> bool:
+        """Whether all turns of a client run in the child that is about to be forked."""
+        if client.state is ENDING:
+            return False
+        if self._tls is not None:
+            return self._tls.keeps_child(client)
+        return self._shape().keeps_child and is_request_socket(client.request)
+
+    def _fork(self, client: Client) -> None:
+        serving, shape = self._serving, self._shape()
         try:
-            turn = self._new_turn(client, is_first)
+            turn = self._new_turn(client)
         except OSError:
             self._have_no_worker(client)
             return
@@ -265,7 +298,7 @@ class ForkingMixIn(_Base):
             self._have_no_worker(client)
             return
         if pid == 0:
-            self._become_child(turn)
+            child_work.become_child(self, turn)
         if self.active_children is None:
             self.active_children = set()
         if self._child_turns is None:
@@ -275,6 +308,7 @@ class ForkingMixIn(_Base):
         if turn.returns:
             # The child has it, and would have it again.
             client.request.forget_unread()
+            client.handler = shape.absent
         if serving is not None:
             turn.watch = ChildWatch(pid, self._child_exited)
             serving.worker_started()
@@ -331,71 +365,6 @@ class ForkingMixIn(_Base):
     def _release(self, client: Client) -> None:
         """Nothing here: the lot is the parent's, and has no watcher of the client."""
 
-    # In the child.
-
-    def _become_child(self, turn: ChildTurn) -> NoReturn:
-        try:
-            children.run_in_child(functools.partial(self._work_in_child, turn))
-        finally:
-            os._exit(1)
-
-    def _work_in_child(self, turn: ChildTurn) -> NoReturn:
-        status = 1
-        try:
-            self._leave_parent(turn.client)
-            status = self._run_child_turn(turn)
-        finally:
-            os._exit(status)
-
-    def _leave_parent(self, client: Client) -> None:
-        """Close what is the parent's business: the listener, and every other client."""
-        serving = self._serving
-        if self._is_stream():
-            others: list[Any] = []
-            if hasattr(self, "socket") and self.socket.fileno() >= 0:
-                others.append(listening.native(self.socket))
-            if serving is not None and serving.ready:
-                self._suspended.extend(each for each in serving.ready if each.lot is None)
-            if self._suspended:
-                others += [each.request for each in self._suspended if each is not client]
-            children.close_descriptors(listening.abandon(others))
-            if serving is not None and serving.lot.descriptors is not None:
-                serving.lot.descriptors.close_all_but(client.request)
-        self._serving, self._suspended = None, []
-        forks_of_programs.leave_all_to_parent()
-        for sock in client.request if isinstance(client.request, tuple) else (client.request,):
-            if isinstance(sock, CooperativeSocket):
-                sock.forget_hub()
-            elif not isinstance(sock, bytes | OriginalSocket):
-                children.take_along(sock)
-
     def _run_child_turn(self, turn: ChildTurn) -> int:
-        """Run the turn; return the exit status: 0, or 1 if the handler raised an Exception."""
-        status = 1
-
-        def run(server: Any, client: Client) -> Outcome:
-            nonlocal status
-            outcome: Outcome
-            if turn.keeps is not None:
-                outcome = server._tls.run_turns(client, turn.keeps)
-            elif server._shape().request_wise and client.handler is not None:
-                linger = self._limits.linger * (turns.FIRST_LINGER if turn.is_first else 1)
-                outcome = turns.GO_ON
-                # What this child has read cannot go back to its parent, whoever waits there.
-                while outcome is turns.GO_ON:
-                    outcome = turns.run_lingering_turn(
-                        server, client, linger, self._crowd, turn.mark
-                    )
-            else:
-                self.finish_request(client.request, client.address)
-                outcome = turns.END
-            status = 0
-            return outcome
-
-        counters = self._counters
-        before = counters.counted_in_child()
-        received, sent = counters.bytes_received, counters.bytes_sent
-        parks = turns.serve_turn(self, turn.client, run) is turns.PARK
-        left = counters.since(before) | (PARKS if parks else 0)
-        turn.mark.leave(left, counters.bytes_received - received, counters.bytes_sent - sent)
-        return status
+        """In the child: run the turn; return the exit status."""
+        return child_work.run_turn(self, turn)

@@ -160,7 +160,7 @@ class GreenletMixIn(_Base):
                 run = functools.partial(self._run_observed_turn, run)
             self._other_pools = tuple(each for each in self._pools() if not each.is_done())
             self._hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
-            pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets)
+            pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets, self._contexts)
         return pool
 
     def _ready_queue(self, serving: Serving) -> ReadyQueue:

@@ -14,6 +14,7 @@ from greensock import endings, turns, whereabouts
 from greensock.base_server import BaseServer
 from greensock.draining import AtWork, hang_up
 from greensock.handler_shape import ends_plainly
+from greensock.hub import client_contexts
 from greensock.hub.crowd import Crowd
 from greensock.hub.lifetime import current_greenlet, threads_are_greenlets
 from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client
@@ -262,7 +263,11 @@ class ThreadingMixIn(_Base):
         if self._runs_on_hub():
             turn.runs_in = current_greenlet()
         try:
-            self.process_request_thread(client.request, client.address)
+            client_contexts.run_in_thread(
+                self._contexts,
+                client,
+                functools.partial(self.process_request_thread, client.request, client.address),
+            )
         finally:
             if self._turns_at_work is not None:
                 self._turns_at_work.pop(id(client.request), None)

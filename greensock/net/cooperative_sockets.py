@@ -56,13 +56,15 @@ class CooperativeSocket(WaitingSocket):
         self.reads_left = 0
         return data
 
-    def receive_within(self, seconds: float, crowd: Crowd | None = None) -> bytes | None:
+    def receive_within(self, seconds: float | None, crowd: Crowd | None = None) -> bytes | None:
         """New bytes, b"" at the end of the stream, or None after `seconds` of silence.
 
-        With a `crowd`, also None at once if nothing is there and other clients wait.
+        Without `seconds` there is no limit. With a `crowd`, also None at once if nothing is there
+        and other clients wait.
         """
         data = self.receive_now(FIRST_READ_SIZE)
-        if data is None and seconds > 0 and self._await_bytes(seconds, crowd):
+        may_wait = seconds is None or seconds > 0
+        if data is None and may_wait and self._await_bytes(seconds, crowd):
             data = self.receive_now(FIRST_READ_SIZE)
         return data
 

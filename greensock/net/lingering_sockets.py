@@ -71,13 +71,15 @@ class LingeringSocket(RequestSocket):
         #: Seconds after which the kernel ends a `recv`; 0 is never, None never again.
         self._patience: float | None = 0.0
 
-    def receive_within(self, seconds: float, crowd: Crowd | None = None) -> bytes | None:
+    def receive_within(self, seconds: float | None, crowd: Crowd | None = None) -> bytes | None:
         """New bytes, b"" at the end of the stream, or None after `seconds` of silence.
 
-        With a `crowd`, also None at once if nothing is there and other clients wait.
+        Without `seconds` there is no limit. With a `crowd`, also None at once if nothing is there
+        and other clients wait.
         """
         patience = self._patience
-        if seconds <= 0 or crowd is not None or self.timeout is not None or patience is None:
+        is_bounded = crowd is not None or self.timeout is not None or patience is None
+        if seconds is None or seconds <= 0 or is_bounded:
             return self._poll_within(seconds, crowd)
         if seconds != patience:
             self._set_patience(seconds)
@@ -86,7 +88,7 @@ class LingeringSocket(RequestSocket):
         except BlockingIOError:
             return None
 
-    def _poll_within(self, seconds: float, crowd: Crowd | None) -> bytes | None:
+    def _poll_within(self, seconds: float | None, crowd: Crowd | None) -> bytes | None:
         # With a timeout of the handler's, `recv` would wait for it whatever its flags say.
         if not self._await_bytes(seconds, crowd):
             return None
@@ -95,14 +97,15 @@ class LingeringSocket(RequestSocket):
         except (BlockingIOError, TimeoutError):
             return None
 
-    def _await_bytes(self, seconds: float, crowd: Crowd | None) -> bool:
+    def _await_bytes(self, seconds: float | None, crowd: Crowd | None) -> bool:
         """Wait until there is something to read; False after `seconds`, or if others wait."""
         fd, crowd_fd = number_of(self), -1 if crowd is None else crowd.fileno()
+        timeout = None if seconds is None else round(max(seconds, 0.0) * 1000)
         try:
-            ready = _poller(fd, crowd_fd).poll(round(max(seconds, 0.0) * 1000))
+            ready = _poller(fd, crowd_fd).poll(timeout)
         except RuntimeError:
             # Another thread still waits for a client who had this number, and was closed meanwhile.
-            ready = _poller.__wrapped__(fd, crowd_fd).poll(round(max(seconds, 0.0) * 1000))
+            ready = _poller.__wrapped__(fd, crowd_fd).poll(timeout)
         return fd in dict(ready)
 
     def end_lingering(self) -> None:

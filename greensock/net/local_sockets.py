@@ -106,7 +106,7 @@ class LingeringLocalSocket(KeepsAncillary, LingeringSocket):
         LingeringSocket.__init__(self, *args, **kwargs)
         self.ancillary = ()
 
-    def receive_within(self, seconds: float, crowd: Crowd | None = None) -> bytes | None:
+    def receive_within(self, seconds: float | None, crowd: Crowd | None = None) -> bytes | None:
         return self.read_now() if self._await_bytes(seconds, crowd) else None
 
     def detach(self) -> int:

@@ -68,7 +68,9 @@ os.register_at_fork(
 class TlsSession(CooperativeSocket):
     """What a TLS request knows of its session, and the handshake that begins it."""
 
+    # With a dictionary, as ssl.SSLSocket, which programs set attributes of.
     __slots__ = (
+        "__dict__",
         "_deadline",
         "_later_timeout",
         "_reads_left",

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from greensock.base_server import BaseServer
-from greensock.handler_shape import HandlerShape
-from greensock.handlers import BaseRequestHandler, class_of, name_of
+from greensock.handler_making import class_of
+from greensock.handler_shape import HandlerShape, is_own
+from greensock.handlers import BaseRequestHandler, name_of
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.patch.replacement import Replacement
 from greensock.printable import address_in_words, printable
-from greensock.wrapped_handle import http_handler_class
+
+#: What of a handler of http.server's, defined anew, has it run as a whole.
+_OWN = ("handle", "handle_one_request", "setup")
 
 _PLACES: tuple[tuple[type, str], ...] = (
     (GreenletMixIn, "greenlet"),
@@ -71,12 +74,14 @@ def idle_clients(handler_class: Any, server: Any = None) -> str:
     shape = HandlerShape(handler_class)
     # A functools.partial has no attributes of the class's.
     cls = class_of(handler_class)
+    if isinstance(server, ForkingMixIn):
+        shape = shape.in_children()
     kept = "as long as handle() runs"
     if server is not None and not getattr(server, "_is_stream", lambda: True)():
         return "none, they send datagrams"
     if shape.request_wise:
         text = "parked" if shape.waits_for_data else "parked from their first request on"
-        if shape.one_at_a_time is not None:
+        if shape.one_at_a_time:
             text += "; handle() is called for each request"
         if shape.closes_by_default and getattr(cls, "protocol_version", "") < "HTTP/1.1":
             text += f"; closed after each request, since {cls.protocol_version} is spoken"
@@ -85,12 +90,15 @@ def idle_clients(handler_class: Any, server: Any = None) -> str:
         return f"parked until their first byte; then they keep where they run for {kept}"
     if getattr(cls, "parkable", None) is False:
         return f"keep where they run for {kept}: parkable is False"
-    reason = "it does more than to call that of http.server"
-    if http_handler_class(cls) is None:
-        reason = "it is the class's own"
+    if shape.keeps_child:
+        return "keep their child, which alone has what setup() or the constructor has done"
     if not isinstance(cls, type):
-        reason = "what makes its handlers is no class, so that nobody can tell"
-    return f"keep where they run for {kept}: {reason}"
+        return (
+            f"keep where they run for {kept}: what makes its handlers is no class, so that nobody "
+            f"can tell"
+        )
+    own = next((name for name in _OWN if is_own(handler_class, name)), "handle")
+    return f"keep where they run for {kept}: {own}() is the class's own"
 
 
 def _name(handler_class: Any) -> str:

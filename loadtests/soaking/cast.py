@@ -24,3 +24,8 @@ CAST: dict[str, tuple[tuple[Callable[[Client], None], int], ...]] = {
     "tls": ((private_echo, 4), (resume, 2), (late, 1)),
     "udp": ((datagrams, 2),),
 }
+
+
+def kinds_under(mixin: str, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `kinds` that there are under a mixin: nobody pushes to the clients of children."""
+    return tuple(kind for kind in kinds if (mixin, kind) != ("forking", "push"))

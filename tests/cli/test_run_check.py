@@ -16,8 +16,12 @@ class Logging(http.server.SimpleHTTPRequestHandler):
     def handle(self):
         print("begin")
         super().handle()
-class Wrapping(http.server.SimpleHTTPRequestHandler):
+class Greeting(http.server.SimpleHTTPRequestHandler):
+    def setup(self):
+        super().setup()
+class Promising(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    parkable = True
     def handle(self):
         try:
             super().handle()
@@ -26,7 +30,7 @@ class Wrapping(http.server.SimpleHTTPRequestHandler):
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     pass
 def main():
-    with Server(("127.0.0.1", 0), Wrapping) as server:
+    with Server(("127.0.0.1", 0), Promising) as server:
         server.serve_forever()
     raise SystemExit("it served")
 if SERVES:
@@ -43,14 +47,16 @@ def test_check_says_what_is_parked_and_serves_nobody(tmp_path: Path, serves: boo
     status, out, err = ended(greensock_run("--check", "-c", program), tmp_path)
     assert (status, err) == (0, "")
     assert ("cleaned up" in out) is serves
-    assert bool(re.search(r"^serves __main__.Wrapping at 127.0.0.1:\d+\n", out)) is serves
+    assert bool(re.search(r"^serves __main__.Promising at 127.0.0.1:\d+\n", out)) is serves
     for lines in (
         "server __main__.Server\n    each turn of a client in a greenlet\n",
-        "handler __main__.Own\n    keep where they run for as long as handle() runs: it is the "
-        "class's own\n",
-        "handler __main__.Logging\n    keep where they run for as long as handle() runs: it does "
-        "more than to call that of http.server\n",
-        "handler __main__.Wrapping\n    parked; handle() is called for each request\n",
+        "handler __main__.Own\n    keep where they run for as long as handle() runs: handle() is "
+        "the class's own\n",
+        "handler __main__.Logging\n    keep where they run for as long as handle() runs: handle() "
+        "is the class's own\n",
+        "handler __main__.Greeting\n    keep where they run for as long as handle() runs: setup() "
+        "is the class's own\n",
+        "handler __main__.Promising\n    parked; handle() is called for each request\n",
     ):
         assert lines in out
 

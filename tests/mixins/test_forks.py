@@ -154,25 +154,36 @@ def test_child_may_resolve_names_after_the_parent_did(alone, mode: str) -> None:
 class Sockets(Echo):
     """Answers with the sockets that its process has open."""
 
-    seen_in_setup: ClassVar[list[str]] = []
-
-    def setup(self) -> None:
-        super().setup()
-        self.seen_in_setup.append(os.readlink(f"/proc/self/fd/{self.request.fileno()}"))
-
     def handle_one_request(self) -> None:
         self.rfile.readline()
         self.wfile.write(" ".join(set(descriptors().values())).encode() + b"\n")
 
 
+accepted: list[Any] = []
+
+
+def note_request(server: Any, request: Any, client_address: Any) -> bool:
+    """A server's verify_request(), which runs in the parent."""
+    accepted.append((request, request.fileno()))
+    return True
+
+
+def noting_server(handler: Any) -> Any:
+    accepted.clear()
+    return make_server("forking", handler, linger=0, verify_request=note_request)
+
+
+def accepted_links() -> list[str]:
+    return [os.readlink(f"/proc/self/fd/{fd}") for _, fd in accepted]
+
+
 def close_in_child() -> None:
-    Sockets.seen_in_setup = []
-    with running(make_server("forking", Sockets, linger=0)) as address:
+    with running(noting_server(Sockets)) as address:
         server_sockets = {what for what in descriptors().values() if what.startswith("socket:")}
         with connect(address) as first, connect(address) as second:
             own = set(ask(first, b"?\n").decode().split())
             own_of_second = set(ask(second, b"?\n").decode().split())
-            request, request_of_second = Sockets.seen_in_setup
+            request, request_of_second = accepted_links()
         assert request in own
         assert request_of_second in own_of_second
         assert request not in own_of_second
@@ -187,12 +198,6 @@ def test_child_holds_neither_other_clients_nor_the_listener(alone, mode: str) ->
 class OfOthers(Echo):
     """Answers with what it can still do with the requests of all clients, its own included."""
 
-    requests: ClassVar[list[Any]] = []
-
-    def setup(self) -> None:
-        super().setup()
-        self.requests.append((self.request, self.request.fileno()))
-
     def handle_one_request(self) -> None:
         self.rfile.readline()
         with contextlib.ExitStack() as stack:
@@ -200,7 +205,7 @@ class OfOthers(Echo):
                 # Some of these get numbers of the parent's clients.
                 stack.enter_context(open(os.devnull, "rb"))
             open_here = descriptors()
-            named = [request for request, _ in self.requests if request.fileno() in open_here]
+            named = [request for request, _ in accepted if request.fileno() in open_here]
         others = set(self.readlinks).intersection(open_here.values())
         self.wfile.write(f"{named == [self.request]} {len(others)}\n".encode())
 
@@ -208,8 +213,8 @@ class OfOthers(Echo):
 
 
 def leave_a_crowd_to_the_parent() -> None:
-    OfOthers.requests, OfOthers.readlinks = [], []
-    server = make_server("forking", OfOthers, linger=0)
+    OfOthers.readlinks = []
+    server = noting_server(OfOthers)
     with running(server) as address, contextlib.ExitStack() as stack:
         crowd = []
         for _ in range(100):
@@ -217,7 +222,7 @@ def leave_a_crowd_to_the_parent() -> None:
             crowd.append(stack.enter_context(connect(address)))
             ask(crowd[-1], b"?\n")
         wait_until_parked(server, 100)
-        OfOthers.readlinks = [os.readlink(f"/proc/self/fd/{fd}") for _, fd in OfOthers.requests]
+        OfOthers.readlinks = accepted_links()
         for client in crowd[::25]:
             assert ask(client, b"?\n") == b"True 1\n"
 
@@ -230,25 +235,18 @@ def test_child_amid_a_crowd_has_its_own_client_only(alone, mode: str) -> None:
 class ReadsFile(Echo):
     """Answers with what the descriptor holds that it is asked for."""
 
-    numbers: ClassVar[list[int]] = []
-
-    def setup(self) -> None:
-        super().setup()
-        self.numbers.append(self.request.fileno())
-
     def handle_one_request(self) -> None:
         fd = int(self.rfile.readline())
         self.wfile.write((os.pread(fd, 10, 0) if fd >= 0 else b"") + b"\n")
 
 
 def keep_files_of_the_parent() -> None:
-    ReadsFile.numbers = []
-    server = make_server("forking", ReadsFile, linger=0)
+    server = noting_server(ReadsFile)
     with running(server) as address, clients(address, 40) as gone:
         for client in gone:
             assert ask(client, b"-1\n") == b"\n"
         wait_until_parked(server, 40)
-        numbers = set(ReadsFile.numbers)
+        numbers = {fd for _, fd in accepted}
         for client in gone:
             client.close()
         wait_until_parked(server, 0)
@@ -271,7 +269,6 @@ def test_file_with_the_number_of_a_client_who_left_is_there_in_a_child(alone, mo
 
 def find_listener_in_child() -> None:
     server = make_server("forking", Sockets, linger=0)
-    Sockets.seen_in_setup = []
     listener = os.readlink(f"/proc/self/fd/{server.fileno()}")
     with running(server) as address:
         assert listener not in answer_of(address, b"?\n").decode().split()

@@ -1,0 +1,68 @@
+"""All turns of a client in one child, which keeps it: what a child cannot give back.
+
+A handler with a setup() or constructor of its own keeps there what nobody else can have: the user
+that its process has become, a TLS session. Between two turns the client is waited for in the child,
+as the lot waits for parked ones: for as long as its timeout says, and no longer than its parent
+wants (see `greensock.hub.kept_children`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from greensock import draining
+from greensock.hub.crowd import Crowd
+from greensock.hub.kept_children import KeptChild
+from greensock.hub.lot import Client
+from greensock.lingering_turns import run_lingering_turn
+from greensock.turns import END, PARK, Lingering, Outcome
+
+#: In a child that was forked during a drain: seconds for the client to say what it came for.
+LAST_CHANCE = draining.QUEUE_GRACE
+
+_Run = Callable[[Any, Client, float, Crowd | None, Lingering], Outcome]
+
+
+def run_turns(
+    server: Any, client: Client, kept: KeptChild, run: _Run = run_lingering_turn
+) -> Outcome:
+    """Run all turns of a client, each by `run`."""
+    # In the parent, nobody could run a turn of it.
+    server._shape().request_wise = True
+    request = client.request
+    while True:
+        outcome = run(server, client, 0.0, None, kept.mark)
+        if outcome is END:
+            return END
+        if outcome is PARK:
+            request.unread = _next_bytes(server, client, kept)
+            if not request.unread:
+                return END
+
+
+def _next_bytes(server: Any, client: Client, kept: KeptChild) -> bytes:
+    """What the client says next; b"" if it says no more, or is not to be waited for."""
+    request = client.request
+    patience = request.timeout
+    if server.draining:
+        if client.handler is not None:
+            kept.end_silence()
+            return b""
+        patience = LAST_CHANCE
+    # The turn has looked for more already; the drain may have begun since.
+    began = kept.mark.silent_since or monotonic()
+    if not kept.begin_silence(began):
+        return b""
+    data: bytes | None = request.receive_within(patience, kept.crowd)
+    if data is not None:
+        kept.end_silence()
+        return data
+    if kept.crowd.is_waiting():
+        if began < kept.mark.drained_at:
+            draining.say_goodbye(server, client)
+    else:
+        kept.end_silence()
+        server._note_silence(client)
+    return b""

@@ -1,0 +1,60 @@
+"""One request of a handler whose turns the server runs, and what shows after it.
+
+The handler may have left all that is there untouched, or put something in the place of what the
+server reads through: another reader, TLS within the connection, another protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greensock.handler_making import is_seen_through
+from greensock.handlers import ask_on
+from greensock.hub.lot import Client
+from greensock.outcomes import END, Outcome
+from greensock.untaken import wait_for_more
+
+#: Called for a client whose handler has left all untouched: None once there is more, else how the
+#: turn ends.
+ForMore = Callable[[Any], Outcome | None]
+
+
+def run_alone(server: Any, client: Client) -> Outcome:
+    """Run a handler to its end that reads by other ways than the server can see.
+
+    TLS put on within the connection, another protocol after an upgrade: from then on it keeps what
+    it runs in, as a handler of its own does from the beginning.
+    """
+    handler = client.handler
+    if handler.close_connection:
+        return END
+    if server._shape().loops:
+        handler.handle()
+    else:
+        ask_on(handler)
+    return END
+
+
+def is_changed(handler: Any, request: Any, rfile: Any) -> bool:
+    """Whether a handler, whose reader was `rfile`, reads by ways that the server does not see."""
+    return (
+        handler.rfile is not rfile or handler.connection is not request
+    ) and not is_seen_through(handler, request)
+
+
+def serve_one(
+    server: Any, client: Client, run: Callable[[], object], for_more: ForMore = wait_for_more
+) -> Outcome | None:
+    """Serve one request by `run`; return how its turn ends, or None if that may go on."""
+    handler, request = client.handler, client.request
+    rfile, asks = handler.rfile, handler.handle_one_request
+    data, at = request.unread, request.unread_at
+    run()
+    if handler.handle_one_request != asks or is_changed(handler, request, rfile):
+        return run_alone(server, client)
+    if handler.close_connection or request._closed:
+        return END
+    if data and request.unread is data and request.unread_at == at:
+        return for_more(request)
+    return None
