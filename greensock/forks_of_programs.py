@@ -82,7 +82,7 @@ def _leave(server: Any, in_hand: list[Any]) -> None:
     if lives_on:
         names.discard("_pool")
     left = {name: vars(server).pop(name) for name in names if name in vars(server)}
-    _parents.append((serving, left))
+    _parents.append((serving, left, in_hand))
     server._counters.renew(int(whole))
     if hasattr(server, "_tls_renewals"):
         server._tls_renewals = Renewals()

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 
+from greensock.hub.fork_gate import fork_gate
+
 if TYPE_CHECKING:
     from greensock.tls_serving import TlsServing
 
@@ -111,7 +113,8 @@ def _load() -> Any:
         return None
     _loading.add(thread)
     try:
-        from greensock import tls_serving
+        with fork_gate:
+            from greensock import tls_serving
     finally:
         _loading.discard(thread)
     return tls_serving

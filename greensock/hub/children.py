@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NoReturn
 
-from gevent import get_hub, getcurrent, monkey
+from gevent import Greenlet, get_hub, getcurrent, monkey
 from gevent._hub_local import get_hub_if_exists, set_hub, set_loop
 from gevent._waiter import Waiter
 from gevent.hub import Hub
@@ -88,7 +88,11 @@ def end_with_this_greenlet() -> None:
     As it is with a thread that forks: it is its child's only one.
     """
     me = getcurrent()
-    me.parent = greenlet(lambda *_: os._exit(0), me.parent)
+    if isinstance(me, Greenlet):
+        # These want the hub for their parent.
+        me.rawlink(lambda _: os._exit(0))
+    else:
+        me.parent = greenlet(lambda *_: os._exit(0), me.parent)
 
 
 def leave(pids: Iterable[int]) -> None:

@@ -7,7 +7,6 @@ vanish without running their `finally`. The main thread's hub is the program's a
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import threading
@@ -21,15 +20,11 @@ from gevent.hub import Hub
 from greenlet import greenlet
 
 from greensock.hub import process_end, signal_wakeup
+from greensock.hub.fork_gate import fork_gate
 
 # gevent 26.9 imports what these settings name lazily, under the import lock: two threads of a
-# patched process that each make their first hub at the same time deadlock. A native lock is not
-# patched.
+# patched process that each make their first hub at the same time deadlock.
 _LAZY_SETTINGS = ("loop", "format_context", "resolver", "threadpool")
-_lock: Any = _thread.RLock()
-os.register_at_fork(
-    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-)
 
 # Seconds between looks for a signal where only Python code would notice it (see below).
 _SIGNAL_CHECK_INTERVAL = 0.2
@@ -78,7 +73,7 @@ def is_main_program() -> bool:
 
 def _load_lazy_settings() -> None:
     if threads_are_greenlets():
-        with _lock:
+        with fork_gate:
             for setting in _LAZY_SETTINGS:
                 getattr(gevent.config, setting)
 
@@ -112,8 +107,9 @@ def borrowed_hub() -> Iterator[bool]:
     made_here = not has_hub()
     if not main:
         process_end.wait_for_it()
-    _load_lazy_settings()
-    hub = get_hub()
+    with fork_gate:
+        _load_lazy_settings()
+        hub = get_hub()
     alarm: Any = None
     if main and not hub.loop.default:
         # gevent was first imported in another thread. Signals are noticed by the default loop and

@@ -41,7 +41,8 @@ def server_context(
         with open(client_ca, encoding="ascii", errors="replace") as file:
             authorities = file.read()
         try:
-            context.load_verify_locations(cadata=authorities)
+            with context_lock:
+                context.load_verify_locations(cadata=authorities)
         except (ssl.SSLError, ValueError) as error:
             raise ValueError(f"there is no certificate in {client_ca}") from error
         context.verify_mode = ssl.CERT_REQUIRED
