@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import functools
 import logging
-import socket
-from collections.abc import Callable
 from time import monotonic
 from typing import Any, Self
 
-from greensock import draining, endings, error_reports, limits, process_servers
+from greensock import draining, error_reports, limits, process_servers
+from greensock.accepting import Accepting
 from greensock.client_care import ClientCare
 from greensock.draining import Drain, Drained
 from greensock.handler_making import being_made, construct
@@ -23,15 +22,13 @@ from greensock.hub.lot import PARKED, WHOLE
 from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
 from greensock.net import listening
-from greensock.net.listening import AcceptError
-from greensock.net.request_sockets import OriginalSocket
 from greensock.serving import Serving
 from greensock.stats import Counters, Stats
 
 _log = logging.getLogger("greensock.serve")
 
 
-class BaseServer(ClientCare):
+class BaseServer(Accepting):
     """Base class of server classes.
 
     Methods for the caller: `__init__(server_address, RequestHandlerClass)`,
@@ -274,92 +271,6 @@ class BaseServer(ClientCare):
                 return
             self._prepare_listener()
         self._handle_request_noblock()
-
-    def _handle_request_noblock(self) -> None:
-        """Process the request that is there now; none if get_request raises OSError.
-
-        As private as in the standard library, and overridden as there.
-        """
-        self._accept_error = self._accept_one()
-
-    def _accept_through_override(self) -> AcceptError | None:
-        """As `_accept_one`, through the program's own `_handle_request_noblock`."""
-        self._accept_error = None
-        self._handle_request_noblock()
-        return self._accept_error
-
-    def _next_request(self) -> tuple[Any, Any] | AcceptError:
-        """Call get_request, where a request is there or was there a moment ago."""
-        serving = self._serving
-        if serving is not None:
-            serving.accepting = True
-        try:
-            return self.get_request()
-        except OSError as error:
-            return listening.classify(error)
-        finally:
-            if serving is not None:
-                serving.accepting = False
-
-    def _accept_one(self) -> AcceptError | None:
-        got = self._next_request()
-        if isinstance(got, AcceptError):
-            return got
-        request, client_address = got
-        self._counters.accepted += 1
-        accepted = type(request)
-        if accepted is not self._accepted_class and (
-            accepted is OriginalSocket or accepted is socket.socket or self._tls is not None
-        ):
-            request = listening.adopt(request, self._accepted_class)
-        if self._checks_newcomers and not self._let_in(request, client_address):
-            return None
-        serving = self._serving
-        if serving is not None and serving.is_of_streams:
-            serving.offered = request
-            try:
-                self._offer(request, client_address)
-            finally:
-                if serving.offered is not None:
-                    serving.offered = None
-                    self._leave_to_program(request, client_address)
-        else:
-            self._offer(request, client_address)
-        return None
-
-    def _offer(self, request: Any, client_address: Any) -> None:
-        """Have the program's hooks verify and process a request."""
-        try:
-            is_wanted = self.verify_request(request, client_address)
-        except BaseException:
-            # As in socketserver it leaves serve_forever; the client must not be left with nobody.
-            self.shutdown_request(request)
-            raise
-        if not is_wanted:
-            self.shutdown_request(request)
-            return
-        try:
-            self.process_request(request, client_address)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-            try:
-                endings.tell(self, request, client_address, error)
-            finally:
-                self.shutdown_request(request)
-
-    #: What the serving loop calls: `_accept_one`, or more of them at once where that is cheaper.
-    _accept_some = _accept_one
-    _accept_error: AcceptError | None = None
-
-    def _acceptor(self) -> tuple[Callable[[], AcceptError | None], int]:
-        """What accepts for the serving loop, and how many times in a row it may be called."""
-        hook = getattr(self._handle_request_noblock, "__func__", None)
-        if getattr(hook, "__module__", "").startswith("greensock."):
-            return self._accept_some, self._accept_batch()
-        # The program has put something around each accept.
-        return self._accept_through_override, 1
-
-    def _accept_batch(self) -> int:
-        return 1
 
     def handle_timeout(self) -> None:
         """Called by `handle_request` if no request came in time; does nothing here."""

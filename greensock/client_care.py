@@ -12,9 +12,8 @@ from greenlet import getcurrent
 
 from greensock import endings, lingering_turns, turns, whereabouts, whole_requests
 from greensock.draining import AtWork, Drain, hang_up
-from greensock.handler_kind import HandlerKind
 from greensock.handler_shape import HandlerShape
-from greensock.hub import client_contexts, strays
+from greensock.hub import client_contexts
 from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client, ReadyQueue
 from greensock.hub.waking import Latch
 from greensock.limits import Limits
@@ -22,12 +21,11 @@ from greensock.net.listening import AcceptError
 from greensock.net.request_sockets import (
     SMALL_READ_SIZE,
     OriginalSocket,
-    is_closed,
     is_request_socket,
 )
+from greensock.open_clients import OpenClients
 from greensock.serving import Serving
 from greensock.stats import Counters
-from greensock.turns import Outcome
 
 if TYPE_CHECKING:
     from greensock.networks import Networks
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("greensock.serve")
 
 
-class ClientCare(HandlerKind):
+class ClientCare(OpenClients):
     """The part of BaseServer that looks after parked clients. For BaseServer and the mixins only.
 
     Here turns run one after the other in the serving greenlet.
@@ -115,25 +113,6 @@ class ClientCare(HandlerKind):
                     serving.lot.park(client)
             else:
                 self._suspended.append(client)
-
-    def _come_back(self, client: Client, outcome: Outcome) -> None:
-        """Where a turn ran that has outlived its run of `serve_forever`: it is over."""
-        serving = self._serving
-        if serving is not None:
-            serving.returned.append((client, outcome, 0.0))
-            serving.sleeper.ring_soon()
-        elif outcome is not turns.END:
-            client.state = PARKED
-
-    def _take_over(self, client: Client, outcome: Outcome) -> None:
-        """In the serving greenlet: as `_come_back`, to this run of `serve_forever`."""
-        serving = self._serving
-        if serving is None or client not in self._suspended:
-            return
-        self._suspended.remove(client)
-        serving.lot.admit(client)
-        if outcome is turns.END:
-            serving.lot.discard(client)
 
     def _suspend(self, serving: Serving) -> None:
         """Keep the clients for the next run of `serve_forever`, or for `server_close`."""
@@ -253,72 +232,6 @@ class ClientCare(HandlerKind):
         self._counters.add_timeout(kind)
         _log.debug("%r said nothing for its timeout (%s)", client.address, kind)
 
-    def _begin_whole(self, request: Any, client_address: Any) -> None:
-        """Count in a request that is handled as a whole, beside the lot."""
-        self._take(request)
-        self._counters.begin_whole()
-        if self._serving is not None and self._serving.observes:
-            self._tell("busy", request, client_address)
-
-    def _take(self, request: Any) -> None:
-        """The request is in this server's care, and not in the program's."""
-        serving = self._serving
-        if serving is not None and serving.offered is request:
-            serving.offered = None
-        elif strays.watched and strays.forget(request):
-            self._count_whole_out()
-
-    def _leave_to_program(self, request: Any, client_address: Any) -> None:
-        """process_request has kept a request to itself: it is open until somebody closes it."""
-        key = id(request)
-        if is_closed(request):
-            self._gone(key, request, client_address)
-            return
-        self._counters.begin_whole()
-
-        def gone(closed: Any) -> None:
-            self._count_whole_out()
-            if self._networks is not None:
-                # At once: who comes back at once may be accepted before the errand's turn.
-                self._networks.release(key)
-            serving = self._serving
-            tell = functools.partial(self._gone, key, closed, client_address)
-            if serving is None or not serving.do_soon(tell):
-                tell()
-
-        strays.watch(request, gone)
-
-    def _gone(self, key: int, request: Any, client_address: Any) -> None:
-        """A client is gone; in the serving thread, or where nobody serves.
-
-        Args:
-            key: the identity that its request has or had.
-            request: None if it is gone as well.
-        """
-        serving = self._serving
-        if serving is not None:
-            serving.client_gone(key, request, client_address)
-        elif self._networks is not None:
-            self._networks.release(key)
-
-    def _count_whole_out(self) -> None:
-        """Count it out; in any thread."""
-        self._counters.end_whole()
-
-    def _end_whole(self, request: Any, client_address: Any) -> None:
-        """Count it out and say so; in the serving thread, or where nobody serves."""
-        self._count_whole_out()
-        serving = self._serving
-        if self._networks is not None or (serving is not None and serving.lot.on_gone is not None):
-            self._gone(id(request), request, client_address)
-
-    def _tell(self, state: str, request: Any, client_address: Any) -> None:
-        """Tell an overridden `on_connection`."""
-        try:
-            self.on_connection(state, request, client_address)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-            endings.tell_beside(self, request, client_address, error)
-
     def _let_in(self, request: Any, client_address: Any) -> bool:
         """Look at a newcomer; False if it was turned away."""
         serving = self._serving
@@ -342,18 +255,6 @@ class ClientCare(HandlerKind):
         if self._serving is not None:
             self._serving.door.turn_away(*got, at_once)
         return None
-
-    def _left_over(self) -> list[Client]:
-        """The clients of an earlier run who are not back; some may have ended since."""
-        return [client for client in self._suspended if not client.request._closed]
-
-    def _open_now(self) -> int:
-        """How many clients are open."""
-        serving = self._serving
-        in_lot = 0 if serving is None else len(serving.lot.clients)
-        if self._suspended:
-            in_lot += sum(client.state is not WHOLE for client in self._left_over())
-        return in_lot + self._counters.whole
 
     def _is_worker(self) -> bool:
         """Whether the caller is what a turn of this server runs in."""

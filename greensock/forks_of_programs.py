@@ -135,10 +135,7 @@ def _leave_waits(serving: Any, lives_on: bool) -> None:
     """Have the hub, which turns in the child too, not wake what is the parent's."""
     serving._lock = _thread.RLock()
     serving.sleeper.renew_lock()
-    if serving._stall_watch is not None:
-        # Its thread is not here.
-        serving._stall_watch.stop_counting()
-        serving._stall_watch = serving._stall_timeout = None
+    serving.stalls.stay_behind()
     if lives_on:
         return
     serving.stop_listening()

@@ -14,17 +14,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from greensock import stalls
 from greensock.admission import Door
 from greensock.hub.lot import PARKED, WHOLE, Client, Lot
 from greensock.hub.sleeper import CutOff, Sleeper
-from greensock.hub.stall_watch import StallWatch
 from greensock.hub.timed_lot import TimedLot
 from greensock.hub.waiting import READ, new_watcher
 from greensock.net import tcp_options
 from greensock.net.listening import AcceptError, is_readable, non_blocking
 from greensock.net.request_sockets import number_of
 from greensock.shortages import Shortage
+from greensock.stalls import Stalls
 from greensock.turns import Outcome
 
 _log = logging.getLogger("greensock.serve")
@@ -48,8 +47,7 @@ class Serving:
         self._holds: set[str] = set()
         #: Whether the program's on_connection is told of what becomes of clients.
         self.observes: bool = server._observes()
-        self._stall_watch: StallWatch | None = None
-        self._stall_timeout: float | None = None
+        self.stalls = Stalls(server)
         self._begin_turn = self._begin_observed_turn if self.observes else server._begin_turn
         self._waits_for_parking = False
         self.door = Door(self)
@@ -288,7 +286,7 @@ class Serving:
             self.time_clients()
         elif type(self.lot) is TimedLot:
             self.lot.begin(None, tcp_options.seconds_without_data)
-        self._watch_for_stalls()
+        self.stalls.read_settings()
         if server._is_paused:
             self.hold("paused")
         else:
@@ -296,16 +294,6 @@ class Serving:
         self.release("full")
         self._attend()
         self.sleeper.ring_after_events()
-
-    def _watch_for_stalls(self) -> None:
-        seconds = self.server._limits.stall_timeout
-        if seconds != self._stall_timeout:
-            if self._stall_watch is not None:
-                self._stall_watch.close()
-                self._stall_watch = None
-            if seconds is not None:
-                self._stall_watch = stalls.watch(self.server, seconds)
-            self._stall_timeout = seconds
 
     def time_clients(self) -> TimedLot:
         """Have the lot keep its clients in the order of their parking."""
@@ -398,8 +386,7 @@ class Serving:
     def _close(self) -> None:
         self.stop_listening()
         self.door.close()
-        if self._stall_watch is not None:
-            self._stall_watch.close()
+        self.stalls.close()
         for timer in self._timers:
             timer.stop()
             timer.close()

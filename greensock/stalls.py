@@ -14,6 +14,35 @@ from greensock.printable import printable
 _log = logging.getLogger("greensock.stalls")
 
 
+class Stalls:
+    """The watch for stalls during one run of `serve_forever`."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._seconds: float | None = None
+        self._watch: StallWatch | None = None
+
+    def read_settings(self) -> None:
+        """Watch by the `stall_timeout` that holds now, or not at all."""
+        seconds = self._server._limits.stall_timeout
+        if seconds != self._seconds:
+            self.close()
+            if seconds is not None:
+                self._watch = watch(self._server, seconds)
+            self._seconds = seconds
+
+    def close(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    def stay_behind(self) -> None:
+        """In a child: the thread that watches is not here."""
+        watch, self._watch, self._seconds = self._watch, None, None
+        if watch is not None:
+            watch.stop_counting()
+
+
 def watch(server: Any, seconds: float) -> StallWatch | None:
     """Watch this hub for stalls; None, with one WARNING, if there is no thread to be had."""
     try:

@@ -78,13 +78,7 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
         handler = open_handler(server, client)
         if handler is None:
             return END
-        shape = server._shape()
-        if (
-            not handler.rbufsize
-            or handler.wbufsize
-            or shape.closes_by_default
-            or client.request.has_messages
-        ):
+        if not _is_plain(server, client):
             if server._turn is run_plain_turn:
                 server._turn = run_turn
             return run_turn(server, client)
@@ -118,15 +112,22 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
         if handler.close_connection or request._closed:
             return END
         if request.unread:
-            if request.unread is data and request.unread_at == at:
-                ended = wait_for_more(request)
-                if ended is not None:
-                    return ended
+            is_untaken = request.unread is data and request.unread_at == at
+            if is_untaken and (ended := wait_for_more(request)) is not None:
+                return ended
         elif not request.reads_left:
             break
     else:
         return GO_ON
     return PARK
+
+
+def _is_plain(server: Any, client: Client) -> bool:
+    """Whether `run_plain_turn` does for a handler that has just been made."""
+    handler = client.handler
+    if not handler.rbufsize or handler.wbufsize or client.request.has_messages:
+        return False
+    return not server._shape().closes_by_default
 
 
 def _run_http_turn(server: Any, client: Client) -> Outcome:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from greensock import endings, turns, wrapped_handle
-from greensock.handler_making import is_replaced, is_seen_through
+from greensock.handler_making import is_replaced
 from greensock.hub.lot import ENDING, Client
 from greensock.net.request_sockets import untaken
 from greensock.request_ends import IsWhole
-from greensock.single_requests import run_alone, serve_one
+from greensock.single_requests import is_changed, run_alone, serve_one
 from greensock.streams import FIRST_READ_SIZE
 from greensock.turns import Outcome
 from greensock.untaken import wait_for_more
@@ -82,19 +82,17 @@ def run_turn(server: Any, client: Client) -> Outcome:
         return outcome
     for _ in turns.REQUESTS:
         try:
-            begins = request.receive_whole(is_whole)
+            begins = request.receive_whole(is_whole) or _begins_anyway(server, client)
         except OSError as error:
             if handler is None or not shape.one_at_a_time:
                 raise
             # Its own handle() would have met it.
             wrapped_handle.meet(handler, error)
             return turns.END
-        if not begins and not _begins_anyway(server, client):
+        if not begins:
             break
-        if handler is None:
-            handler = turns.open_handler(server, client)
-            if handler is None:
-                return turns.END
+        if handler is None and (handler := turns.open_handler(server, client)) is None:
+            return turns.END
         if not request.unread:
             return turns.END
         data, at = request.unread, request.unread_at
@@ -105,9 +103,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
         else:
             rfile = handler.rfile
             handler.handle_one_request()
-            if (
-                handler.rfile is not rfile or handler.connection is not request
-            ) and not is_seen_through(handler, request):
+            if is_changed(handler, request, rfile):
                 return run_alone(server, client)
             if handler.close_connection or request._closed:
                 return turns.END
