@@ -26,12 +26,12 @@ from ..clients import (
     receive_line,
     wait_until_parked,
 )
-from ..separate_process import HERE, LIBUV, PATCHED
+from ..separate_process import HERE, PATCHED
 from ..server_kinds import ANY_PORT, FORKING, ClassicEcho, Echo, make_server
 
 pytest_plugins = ["tests.alone"]
 
-everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED, LIBUV])
+everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED])
 
 
 class Notes:
