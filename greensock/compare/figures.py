@@ -5,7 +5,6 @@ Figures are made without pyplot, which keeps global state and may ask for a disp
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from greensock.compare.contenders import MIXINS, PEERS
 from greensock.compare.metrics import METRICS
@@ -53,6 +53,10 @@ STYLE: dict[Any, Any] = {
 }
 
 
+_TITLE_SIZE = 11  # points
+_MARGIN = 0.1  # inches left and right of a title
+
+
 @dataclass(frozen=True)
 class Plot:
     """One picture. `draw` puts it into an empty figure; the title is put above it."""
@@ -66,11 +70,13 @@ class Plot:
     @cached_property
     def figure(self) -> Figure:
         width, height = self.size
-        lines = wrapped(self.title).count("\n") + self.legend
+        title = wrapped(self.title, width - 2 * _MARGIN)
+        lines = title.count("\n") + self.legend
         figure = Figure(figsize=(width, max(height, 1.2 + 0.22 * lines)))
         self.draw(figure)
         # Over the whole figure, not the axes: beside long names these are too narrow for it.
-        figure.suptitle(wrapped(self.title), x=0.01, ha="left", fontsize=11, fontweight="bold")
+        left = _MARGIN / width
+        figure.suptitle(title, x=left, ha="left", fontsize=_TITLE_SIZE, fontweight="bold")
         return figure
 
     @cached_property
@@ -92,12 +98,27 @@ class Plot:
             self.figure.savefig(folder / f"{self.name}.png", dpi=144)
 
 
-def wrapped(text: str, width: int = 76) -> str:
-    """As a title: lines of that width, with a capital unless it begins with a name."""
+def wrapped(text: str, width: float) -> str:
+    """As a title: lines of so many inches, with a capital unless it begins with a name."""
     first = text.partition(" ")[0]
     if first not in METRICS and first not in COLOURS:
         text = text[:1].upper() + text[1:]
-    return textwrap.fill(text, width)
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and inches(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+def inches(text: str) -> float:
+    """How wide a line of a title is."""
+    font = get_font(findfont(FontProperties(weight="bold")))
+    font.set_size(_TITLE_SIZE, 72)
+    font.set_text(text)
+    return float(font.get_width_height()[0]) / 64 / 72
 
 
 def in_thousands(value: float, _place: object = None) -> str:

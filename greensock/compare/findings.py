@@ -55,8 +55,13 @@ def doubt(metric: Metric, summaries: Sequence[Summary]) -> str:
     return ""
 
 
-def comparable(metric: Metric, summary: Summary) -> bool:
-    """Times at different rates tell nothing: who missed the rate was asked for less."""
+def comparable(metric: Metric, summary: Summary, all_apart: bool = False) -> bool:
+    """Times at different rates tell nothing: who missed the rate was asked for less.
+
+    Nor do figures of whoever had no idle clients, where others had.
+    """
+    if summary.is_apart(metric.name) and not all_apart:
+        return False
     if metric.name not in _TIMES:
         return True
     return not any(flag.startswith(RATE_FLAG) for flag in summary.flags)
@@ -64,10 +69,11 @@ def comparable(metric: Metric, summary: Summary) -> bool:
 
 def judge(metric: Metric, summaries: Sequence[Summary]) -> Finding:
     """Who is best in one metric, if anybody is."""
+    all_apart = all(row.apart for row in summaries if row.failed is None)
     known = [
         (row.contender, row.metrics[metric.name])
         for row in summaries
-        if metric.name in row.metrics and row.failed is None and comparable(metric, row)
+        if metric.name in row.metrics and row.failed is None and comparable(metric, row, all_apart)
     ]
     if metric.better is None:
         return Finding(metric.name, (), "", metric.label)

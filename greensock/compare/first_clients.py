@@ -10,6 +10,7 @@ from greensock.compare.idle_clients import describe, reply_is_complete
 from greensock.compare.idle_holder import IdleHolder, Opened
 from greensock.compare.idle_phase import PATIENCE
 from greensock.compare.server_process import ServerFailed, ServerProcess
+from greensock.printable import printable
 
 # Clients that come and go before the base reading, so that what a server loads or allocates
 # for its very first clients is not booked on the idle ones.
@@ -21,24 +22,43 @@ def check_answers(holder: IdleHolder, server: ServerProcess) -> None:
     """Let a few clients come and go; ServerFailed when the handler does not answer each of them."""
     first = holder.answers(FIRST_CLIENTS, patience=PATIENCE)
     server.check_alive("with its first client")
-    hint = ""
+    hint = (
+        "try --expect for other answers, --scenario http for HTTP, and for another protocol "
+        "--locustfile FILE with --idle-probe TEXT"
+    )
     if any("within its reply" in reason for reason in first.errors):
         # As the documentation's first example does: one answer, no line feed, good-bye.
-        hint = "; for one that closes after its answer try --scenario churn --expect any"
-    require(first, "clients", server, hint)
+        hint = "for one that closes after its answer try --scenario churn --expect any"
+    require(first, "clients", server, asked(holder.payload or "", holder.expect), hint)
 
 
 def check_datagrams(server: ServerProcess, payload: str, expect: str) -> None:
     """The same over UDP."""
     first = ask_datagrams(server.address, payload.encode("latin-1"), expect)
     server.check_alive("with its first datagram")
-    hint = ""
+    hint = "for another protocol try --locustfile FILE"
     if expect == "same":
-        hint = "; for one that answers otherwise try --expect any"
-    require(first, "datagrams", server, hint)
+        hint = f"for one that answers otherwise try --expect any; {hint}"
+    require(first, "datagrams", server, asked(payload, expect), hint)
 
 
-def require(first: Opened, what: str, server: ServerProcess, hint: str) -> None:
+def asked(payload: str, expect: str) -> str:
+    """What was sent, and what was to be the answer."""
+    shown = printable(payload if len(payload) <= 40 else f"{payload[:24]}...{payload[-4:]}")
+    return f'each was sent "{shown}" ({len(payload)} bytes) and waited for {_in_words(expect)}'
+
+
+def _in_words(expect: str) -> str:
+    words = {
+        "same": "the same bytes",
+        "line": "a line",
+        "len": "as many bytes",
+        "any": "any byte",
+    }
+    return f"{words.get(expect, 'a match')} (--expect {expect})"
+
+
+def require(first: Opened, what: str, server: ServerProcess, sent: str, hint: str) -> None:
     if first.held == first.asked:
         return
     reason = next(iter(first.errors), f"no complete reply within {PATIENCE:.0f} s")
@@ -46,7 +66,7 @@ def require(first: Opened, what: str, server: ServerProcess, hint: str) -> None:
     told = f"; the server's last line is: {said}" if said else ""
     raise ServerFailed(
         f"the handler answered {first.held} of its first {first.asked} {what} ({reason})"
-        f"{told}{hint}"
+        f"{told}; {sent}; {hint}"
     )
 
 

@@ -18,7 +18,7 @@ import greensock.loadtest
 from greensock.compare.free_ports import free_port
 from greensock.compare.plan import Plan
 from greensock.compare.processes import ChildProcess, describe_status
-from greensock.compare.scenarios import LIVE, SCENARIOS
+from greensock.compare.scenarios import LIVE, REFUSED, SCENARIOS
 
 COLLECTOR = Path(greensock.loadtest.__file__).with_name("collector.py")
 
@@ -29,6 +29,10 @@ END_TIMEOUT = 30.0  # seconds after its time that a stuck locust is given
 
 class LoadFailed(Exception):
     """Locust did not run, or measured nothing."""
+
+
+class LoadRefused(LoadFailed):
+    """The locustfile cannot do what the user has asked for."""
 
 
 def locust_environment(plan: Plan, folder: Path) -> dict[str, str]:
@@ -48,6 +52,9 @@ def locust_environment(plan: Plan, folder: Path) -> dict[str, str]:
     if not plan.own_rate:
         environment["GREENSOCK_RATE"] = str(plan.rate or 0.0)
         environment["GREENSOCK_STAGES"] = plan.staged()
+        if plan.locustfile is not None:
+            staged = plan.stages and plan.rate is not None
+            environment["GREENSOCK_RATE_OPTION"] = "--stages" if staged else "--rate"
     environment["GREENSOCK_ARRIVALS"] = plan.arrivals
     environment["GREENSOCK_SCENARIO"] = json.dumps(
         {
@@ -117,6 +124,16 @@ class LocustProcess(ChildProcess):
             return None
         newest: dict[str, Any] = json.loads(whole[-1])
         return newest
+
+    def check_refusals(self) -> None:
+        """Look whether it has told that it cannot do what was asked for.
+
+        Raises:
+            LoadRefused: it has.
+        """
+        for line in self.error_tail(1000):
+            if line.startswith(REFUSED):
+                raise LoadRefused(line.removeprefix(REFUSED))
 
     def read_results(self) -> dict[str, Any]:
         """What the collector wrote, once locust has ended."""

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
+from greensock.compare import no_effect
 from greensock.compare.mistakes import UserMistake
 from greensock.compare.plan import (
     DEFAULT_TARGET,
@@ -71,7 +72,8 @@ def add_contender_options(group: argparse._ArgumentGroup) -> None:
         "--peers",
         action="store_true",
         default=None,
-        help="also the standard library's servers, monkey-patched ones, and gevent's StreamServer",
+        help="also the standard library's servers, monkey-patched ones, and gevent's StreamServer; "
+        "where --mixins names some of them, these alone",
     )
     group.add_argument(
         "--set",
@@ -129,7 +131,9 @@ def add_measuring_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--warmup", type=seconds, help="before that (default: 1s)")
     group.add_argument("-s", "--stop-timeout", type=seconds, help="locust's, at the end")
     group.add_argument("--rounds", type=positive, help="of all contenders (default: 3)")
-    group.add_argument("--sample-interval", type=seconds, help="of the server's use (default: 1s)")
+    group.add_argument(
+        "--sample-interval", type=interval, help="of the server's use, 500ms or more (default: 1s)"
+    )
     group.add_argument("--pin", help="CPUs: auto, none or SERVER:GENERATOR such as 0:1-3")
 
 
@@ -189,6 +193,13 @@ def seconds(text: str) -> float:
         value = 0.0
     if value <= 0:
         raise argparse.ArgumentTypeError(f"must be a time such as 15s, 500ms or 1m, not {text!r}")
+    return value
+
+
+def interval(text: str) -> float:
+    value = seconds(text)
+    if value < 0.5:
+        raise argparse.ArgumentTypeError(f"must be 500ms or more, not {text!r}")
     return value
 
 
@@ -252,6 +263,7 @@ def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Outp
         UserMistake: an option is wrong, or does not go with another one.
     """
     said = {name: value for name, value in vars(options).items() if value is not None}
+    said_here = tuple(said)
     # `-f FILE TARGET`: argparse takes the target for one more user class.
     targets = [text for text in said.get("locustfile", ()) if ":" in text]
     if targets and "target" not in said:
@@ -292,14 +304,16 @@ def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Outp
         payload_size=said.get("payload_size", scenario.payload_size),
         expect=understand_expect(said.get("expect", scenario.expect)),
         settings=tuple(said.get("settings", ())),
-        sample_interval=max(0.5, said.get("sample_interval", 1.0)),
+        sample_interval=said.get("sample_interval", 1.0),
         server_cpus=server_cpus,
         generator_cpus=generator_cpus,
         thresholds=tuple(said.get("threshold", ())),
         **{name: said[name] for name in AS_SAID if name in said},
     )
     check_limits(plan, open_files)
-    return plan, understand_output(said)
+    output = understand_output(said)
+    no_effect.refuse(said_here, plan, output)
+    return plan, output
 
 
 def understand_rate(said: dict[str, Any], default: float) -> tuple[float | None, Any]:

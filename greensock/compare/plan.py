@@ -182,6 +182,9 @@ class Plan:
             if self.max_children is None:
                 how = f"idle clients + users + {SPARE_CHILDREN}, at most {MOST_CHILDREN:,}"
             notes.append(f"{', '.join(children)} with max_children={most} ({how})")
+        plain = [name for name in self.contenders if self.is_program and Contender(name).is_peer]
+        if plain and self.settings:
+            notes.append(f"--set does nothing to {', '.join(plain)}: there python runs the program")
         if not self.server_cpus:
             notes.append("not pinned: server and load share the CPUs, so doubt the times")
         elif len(self.server_cpus) + len(self.generator_cpus) <= 2:
@@ -233,7 +236,8 @@ def choose_contenders(mixins: str | None, peers: bool, is_program: bool = False)
     """The contenders' names in the order given, each once."""
     own, others = (OF_PROGRAMS, PEERS_OF_PROGRAMS) if is_program else (MIXINS, PEERS)
     names = [name.strip() for name in mixins.split(",")] if mixins else list(own)
-    if peers:
+    # Who names some of them has chosen.
+    if peers and not set(names) & set(others):
         names += others
     for name in names:
         if name not in own + others:

@@ -37,6 +37,7 @@ def bars(
         METRICS[metric].show(figure.median) if figure is not _NOTHING else "not measured"
         for figure in figures
     ]
+    apart = [row.is_apart(metric) and metric in row.metrics for row in rows]
     if stacked is not None:
         extra = [max(0.0, summary.value(stacked) or 0.0) for summary in rows]
         colours = [COLOURS[name] for name in names]
@@ -46,6 +47,7 @@ def bars(
             f"{text} + {METRICS[stacked].show(more)}" if stacked in row.metrics else text
             for row, text, more in zip(rows, texts, extra, strict=True)
         ]
+    texts = [f"{text} *" if marked else text for text, marked in zip(texts, apart, strict=True)]
     for place, figure in enumerate(figures):
         if figure.high > figure.low:
             axes.plot([figure.low, figure.high], [place, place], color="black", linewidth=1.4)
@@ -60,7 +62,8 @@ def bars(
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(in_thousands)
-    axes.set_xlabel(METRICS[metric].unit)
+    note = " (*: without idle clients beside)" if any(apart) else ""
+    axes.set_xlabel(METRICS[metric].unit + note)
 
 
 def pictures(
@@ -100,7 +103,8 @@ def overview(summaries: Sequence[Summary], findings: Mapping[str, Finding]) -> P
         grid = figure.subplots(max(1, (len(shown) + 1) // 2), 2, squeeze=False)
         for axes, metric in zip(grid.flat, shown, strict=False):
             verdict = findings[metric].verdict
-            note = f" ({verdict})" if verdict in ("no difference", "one round") else ""
+            # On a line of its own: beside the longest label there is no room for it.
+            note = f"\n({verdict})" if verdict in ("no difference", "one round") else ""
             bars(axes, summaries, metric)
             axes.set_title(METRICS[metric].label + note)
         for axes in grid.flat[len(shown) :]:
@@ -110,5 +114,5 @@ def overview(summaries: Sequence[Summary], findings: Mapping[str, Finding]) -> P
     spoken = [findings[metric] for metric in shown if findings[metric].best]
     standing_out = [finding for finding in spoken if finding.verdict != "no difference"]
     title = (standing_out or spoken or [findings[shown[0]]])[0].sentence if shown else ""
-    size = (9.6, rows * (1.3 + 0.36 * len(summaries)))
+    size = (9.6, rows * (1.5 + 0.36 * len(summaries)))
     return Plot("overview", title or "Nothing was measured", draw, size)

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from greensock.compare.findings import called
 from greensock.compare.metrics import METRICS, number
-from greensock.compare.table import CONCLUSIONS, ROWS, flag_kinds
+from greensock.compare.summary import OF_IDLE, OF_LOAD
+from greensock.compare.table import APART, CONCLUSIONS, ROWS, flag_kinds
 from greensock.printable import printable
 
 _STYLE = """
@@ -31,6 +32,7 @@ th:first-child { text-align: left; white-space: normal; min-width: 6.5rem; posit
   left: 0; background: #fff; }
 td small { display: block; color: #666; }
 td.best { font-weight: 600; background: #e6f5ef; }
+td.apart { color: #666; }
 .flag { color: #8a5a00; } li.failed { color: #b00020; }
 figure { margin: 1.5rem 0; break-inside: avoid; overflow-x: auto; }
 /* Narrower, its letters could not be read: on a phone it is moved sideways. */
@@ -121,7 +123,9 @@ def describe_load(plan: Mapping[str, Any]) -> str:
 
 def table(result: Mapping[str, Any]) -> Iterator[str]:
     """The table of the terminal. A value that stands out is marked."""
-    summaries = result["summary"]
+    summaries = [row for row in result["summary"] if row["metrics"]]
+    if not summaries:
+        return
     heads = "".join(f"<th>{_text(row['contender'])}</th>" for row in summaries)
     yield f'<div class="scroll"><table><thead><tr><th></th>{heads}</tr></thead><tbody>'
     for metric in ROWS:
@@ -138,6 +142,8 @@ def table(result: Mapping[str, Any]) -> Iterator[str]:
         cells = "".join(f'<td class="flag">{kinds}</td>' for kinds in raised)
         yield f"<tr><th>flags (see below)</th>{cells}</tr>"
     yield "</tbody></table></div>"
+    if any(row["apart"] for row in summaries):
+        yield f"<p>{_text(APART)}</p>"
 
 
 def cell(metric: str, row: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
@@ -145,6 +151,8 @@ def cell(metric: str, row: Mapping[str, Any], finding: Mapping[str, Any]) -> str
     if figure is None:
         return "<td>-</td>"
     show = METRICS[metric].show
+    if row["apart"] and metric in OF_LOAD | OF_IDLE:
+        return f"<td class=apart>{show(figure['median'])} *</td>"
     best = row["contender"] in finding["best"] and finding["verdict"] != "no difference"
     spread = ""
     if figure["low"] != figure["high"]:

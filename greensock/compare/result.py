@@ -23,7 +23,7 @@
                       server_exit, stderr_tail}]
                     a reading: {t, cpu, processes, threads, generator_cpu, own_cpu, busy, steal,
                     cost_ms, pss, pss_anonymous, uss, rss, kernel, open_files}
-    summary         [{contender, rounds, flags, notes, failed,
+    summary         [{contender, rounds, flags, notes, failed, apart,
                       metrics: {name: {median, low, high, resolution}}}]
     findings        {metric: {metric, best, verdict, sentence}}
     against         with --against: [{contender, metric, before, now, verdict}]

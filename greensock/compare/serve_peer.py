@@ -17,13 +17,16 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+#: Before what the comparison is to say of this contender; on standard error.
+NOTE = "greensock: note: "
+
 
 class Unservable(Exception):
     """The target cannot be served by this peer; the text says why."""
 
 
-def build_server_class(peer: str, target: type, transport: str, settings: dict[str, Any]) -> type:
-    """The standard library's server class for the peer, with the settings as attributes."""
+def build_server_class(peer: str, target: type, transport: str) -> type:
+    """The standard library's server class for the peer."""
     import socketserver
 
     plain: dict[str, type] = {
@@ -43,23 +46,23 @@ def build_server_class(peer: str, target: type, transport: str, settings: dict[s
         "request_queue_size": 4096,
         "daemon_threads": True,
         "block_on_close": False,
-        **settings,
     }
     return type("Peer", bases, attributes)
 
 
 def serve_socketserver(
-    peer: str, target: type, transport: str, address: Any, settings: dict[str, Any]
+    peer: str, target: type, transport: str, address: Any, settings: list[str]
 ) -> None:
     import socketserver
 
-    server_class = build_server_class(peer, target, transport, settings)
+    server_class = build_server_class(peer, target, transport)
     if issubclass(target, socketserver.BaseServer):
         handler = getattr(target, "RequestHandlerClass", None)
         if handler is None:
             raise Unservable(f"{target.__name__} is a server class without a RequestHandlerClass")
     else:
         handler = target
+    apply_settings(settings, server_class, handler)
     with server_class(address, handler) as server:
         announce(transport, server.server_address)
         server.serve_forever()
@@ -106,6 +109,36 @@ def serve_gevent(target: Any, transport: str, address: Any) -> None:
     server.serve_forever()
 
 
+def apply_settings(texts: list[str], *classes: Any) -> None:
+    """Set on the server's class and the handler's what they have; say what does nothing here.
+
+    As `greensock serve` reads them, but that these servers know fewer.
+    """
+    from greensock.cli.targets import parse_setting
+    from greensock.cli.usage import UsageError
+    from greensock.setting_values import check_value, is_setting
+
+    for text in texts:
+        name, value = parse_setting(text)
+        class_name, _, attribute = name.rpartition(".")
+        takers = [
+            cls
+            for cls in classes
+            if isinstance(cls, type)
+            and is_setting(cls, attribute)
+            and (not class_name or any(base.__name__ == class_name for base in cls.__mro__))
+        ]
+        for cls in takers:
+            try:
+                check_value(cls, attribute, value)
+            except ValueError as error:
+                raise UsageError(f"--set: {error}") from error
+            setattr(cls, attribute, value)
+        # The server's own timeout is for handle_request(), which nobody calls.
+        if not takers or (attribute == "timeout" and takers == list(classes[:1])):
+            print(f"{NOTE}--set {text} does nothing here", file=sys.stderr, flush=True)
+
+
 def announce(transport: str, address: Any) -> None:
     where = f"unix:{address}" if transport == "unix" else f"{transport}://{address[0]}:{address[1]}"
     print(f"listening on {where}", flush=True)
@@ -136,7 +169,7 @@ def main() -> int:
         import gevent.monkey
 
         gevent.monkey.patch_all()
-    from greensock.cli.targets import load_target, parse_setting
+    from greensock.cli.targets import load_target
     from greensock.cli.usage import UsageError
     from greensock.compare.greenlet_count import answer_signals
 
@@ -145,11 +178,11 @@ def main() -> int:
     answer_signals()
     try:
         target = load_target(options.target)
-        settings = dict(parse_setting(text) for text in options.settings)
         if options.peer.endswith("streamserver"):
+            apply_settings(options.settings, None, target)
             serve_gevent(target, transport, address)
         else:
-            serve_socketserver(options.peer, target, transport, address, settings)
+            serve_socketserver(options.peer, target, transport, address, options.settings)
     except (Unservable, UsageError) as error:
         print(f"greensock: {error}", file=sys.stderr)
         return 2

@@ -12,6 +12,7 @@ from greensock.compare.free_ports import free_port
 from greensock.compare.greenlet_count import COUNTS_FILE, SIGNAL
 from greensock.compare.plan import Plan
 from greensock.compare.processes import ChildProcess, describe_status, wait_until
+from greensock.compare.serve_peer import NOTE
 
 READY = "listening on "
 REFUSED = 2  # exit status of a usage error
@@ -68,6 +69,10 @@ class ServerProcess(ChildProcess):
         if self.poll() == REFUSED:
             raise ServerRefused(" ".join(self.error_tail(1)).removeprefix("greensock: "))
         raise ServerFailed(f"the server did not start: {self.last_words()}")
+
+    def notes(self) -> list[str]:
+        """What it has to say of how it serves."""
+        return [line.removeprefix(NOTE) for line in self.error_tail(1000) if line.startswith(NOTE)]
 
     def count_greenlets(self) -> int | None:
         """Ask it how many greenlets it has; None if it does not answer (a handler in C code)."""

@@ -22,6 +22,30 @@ from greensock.compare.sampling import Sample
 from greensock.compare.trial import INTERRUPTED, Trial
 
 RATE_FLAG = "rate missed"
+#: Figures of the load, and of idle clients.
+OF_LOAD = frozenset(
+    (
+        "rps",
+        "max_rate",
+        "requests",
+        "p50",
+        "p95",
+        "p99",
+        "p999",
+        "max",
+        "cpu_s_per_1000",
+        "server_cpu",
+    )
+)
+OF_IDLE = frozenset(
+    (
+        "bytes_per_idle",
+        "kib_per_idle",
+        "kernel_kib_per_idle",
+        "kernel_bytes_per_idle",
+        "idle_cpu",
+    )
+)
 # KiB by which memory differs from run to run: pages, and the blocks that Python takes.
 PAGES = 128.0
 LIMIT_FLAG = "generator limit"
@@ -55,6 +79,12 @@ class Summary:
     flags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failed: str | None = None
+    #: Whether its load ran without the idle clients that the others had beside theirs.
+    apart: bool = False
+
+    def is_apart(self, metric: str) -> bool:
+        """Whether a figure is of another experiment than the others'."""
+        return self.apart and metric in OF_LOAD | OF_IDLE
 
     def value(self, metric: str) -> float | None:
         figure = self.metrics.get(metric)
@@ -170,6 +200,8 @@ def trial_flags(trial: Trial, plan: Plan) -> list[tuple[str, str]]:
         flags.append(("idle not served", f"{idle.asked - idle.held:,} of {idle.asked:,}"))
     if idle.lost:
         flags.append(("idle lost", f"{idle.lost:,}"))
+    if is_apart(trial):
+        flags.append(("measured without idle clients", "they were let go for the load"))
     if idle.ping_answers < idle.pinged:
         silent = idle.pinged - idle.ping_answers
         flags.append(("idle no longer served", f"{silent} of {idle.pinged}"))
@@ -178,6 +210,12 @@ def trial_flags(trial: Trial, plan: Plan) -> list[tuple[str, str]]:
     if trial.load.failures:
         flags.append(("failures", f"{trial.load.failures:,}"))
     return flags
+
+
+def is_apart(trial: Trial) -> bool:
+    """Whether its load ran without idle clients, or beside some whom nobody answers any more."""
+    idle = trial.idle
+    return idle.let_go or (idle.pinged > 0 and idle.ping_answers == 0)
 
 
 def summarise(comparison: Comparison) -> list[Summary]:
@@ -195,6 +233,7 @@ def summarise_contender(name: str, trials: list[Trial], plan: Plan) -> Summary:
     # A failed trial's figures, as far as it got, are better than none.
     measured = [trial_metrics(trial, plan) for trial in finished or trials]
     summary = Summary(name, len(finished))
+    summary.apart = any(is_apart(trial) for trial in trials)
     for metric in METRICS:
         values = [value for row in measured if (value := row[metric]) is not None]
         if values:

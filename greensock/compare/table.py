@@ -38,6 +38,11 @@ ROWS = (
 )
 WITH_RANGE = ("max_rate", "rps", "p50", "p95", "p99", "kib_per_idle", "cpu_s_per_1000")
 CONCLUSIONS = ("max_rate", "kib_per_idle", "cpu_s_per_1000", "p50", "p99", "rps")
+#: Below a table with such figures.
+APART = (
+    "* measured without idle clients beside, since it did not serve them: not to be compared with "
+    "the others."
+)
 COLUMNS = 5  # contenders side by side; more of them continue in a second block
 
 
@@ -55,6 +60,8 @@ def cell(metric: str, summary: Summary, finding: Finding | None) -> Text:
     if figure is None:
         return Text("-", style="dim")
     show = METRICS[metric].show
+    if summary.is_apart(metric):
+        return Text(f"{show(figure.median)} *", style="dim")
     alone = finding is not None and summary.contender in finding.best and not everybody(finding)
     text = Text(show(figure.median), style="bold green" if alone else "")
     if metric == "max_rate" and any(flag.startswith(LIMIT_FLAG) for flag in summary.flags):
@@ -101,15 +108,19 @@ def print_results(
     console: Console, summaries: Sequence[Summary], findings: Mapping[str, Finding], plan: Plan
 ) -> None:
     """The table, what may be concluded, what could not be done, and what casts doubt."""
-    for first in range(0, len(summaries), COLUMNS):
-        console.print(build_table(summaries[first : first + COLUMNS], findings, plan))
+    measured = [summary for summary in summaries if summary.metrics]
+    for first in range(0, len(measured), COLUMNS):
+        console.print(build_table(measured[first : first + COLUMNS], findings, plan))
         console.print()
-    rounds = f"Medians of {plan.rounds} rounds, ranges below. " if plan.rounds > 1 else ""
-    say(
-        console,
-        f"{rounds}Memory is the PSS of all processes of the server; kernel: their stacks and "
-        "page tables. Processes and threads: the most seen.",
-    )
+    if measured:
+        rounds = f"Medians of {plan.rounds} rounds, ranges below. " if plan.rounds > 1 else ""
+        say(
+            console,
+            f"{rounds}Memory is the PSS of all processes of the server; kernel: their stacks and "
+            "page tables. Processes and threads: the most seen.",
+        )
+    if any(summary.apart for summary in measured):
+        say(console, APART)
     for note in plan.notes():
         say(console, f"Note: {note}.")
     for metric in CONCLUSIONS:

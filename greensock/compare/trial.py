@@ -17,7 +17,7 @@ from greensock.compare.first_clients import check_answers, check_datagrams
 from greensock.compare.idle_holder import HolderFailed, IdleHolder
 from greensock.compare.idle_phase import SETTLE, Idle, IdlePhase
 from greensock.compare.load import Load, choose_window, reduce_load
-from greensock.compare.locust_process import END_TIMEOUT, LoadFailed, LocustProcess
+from greensock.compare.locust_process import END_TIMEOUT, LoadFailed, LoadRefused, LocustProcess
 from greensock.compare.plan import Plan
 from greensock.compare.processes import describe_status, wait_until
 from greensock.compare.rate_search import RateSearch, judge_steps, overloaded
@@ -32,7 +32,7 @@ FIRST_TOTALS = 10.0  # seconds in which locust starts and counts its first reque
 class Trial:
     """Everything measured in one trial; `failed` says why it could not be finished, or is None.
 
-    `refused` means that the server would not start with what the user asked for. `greenlets` were
+    `refused` means that server or locustfile cannot do what the user asked for. `greenlets` were
     counted as the load began.
     """
 
@@ -90,11 +90,12 @@ def run_trial(
         try:
             trial.pid = server.pid
             server.wait_ready()
+            trial.notes += server.notes()
             watcher.server_started(server.pid)
             measure(trial, contender, plan, server, folder, watcher)
         except (ServerFailed, HolderFailed, LoadFailed) as error:
             trial.failed = str(error)
-            trial.refused = isinstance(error, ServerRefused)
+            trial.refused = isinstance(error, ServerRefused | LoadRefused)
         except KeyboardInterrupt:
             trial.failed = INTERRUPTED
             raise TrialInterrupted(trial) from None
@@ -179,6 +180,7 @@ def run_load(
     load = trial.load
     if load.exceptions:
         raise LoadFailed(f"the locustfile failed: {load.exceptions[0]}")
+    locust.check_refusals()
     if not load.requests:
         reason = next(iter(load.errors), "no request was answered")
         raise LoadFailed(f"locust measured no request: {reason}")

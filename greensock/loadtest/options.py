@@ -39,6 +39,11 @@ def schedule_from_command_line(rate: float = 0.0) -> Schedule:
     return schedule
 
 
+def has_schedules() -> bool:
+    """Whether anything asks at the rate of the command line."""
+    return bool(_schedules)
+
+
 def total_users(user: User) -> int:
     """How many users the test has, or will have when all are spawned, on all workers."""
     environment: Environment = user.environment

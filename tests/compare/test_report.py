@@ -5,23 +5,28 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from io import StringIO
 
 import pytest
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from rich.console import Console
 
+from greensock.compare.contenders import MIXINS, PEERS
 from greensock.compare.figures import STYLE
 from greensock.compare.findings import judge_all
 from greensock.compare.load import Load, Second
 from greensock.compare.plan import Plan
 from greensock.compare.plots import pictures
 from greensock.compare.rate_search import RateSearch, Step
-from greensock.compare.report import write_report
+from greensock.compare.report import page, write_report
 from greensock.compare.result import build_result
 from greensock.compare.rounds import Comparison, order
 from greensock.compare.sampling import Sample
 from greensock.compare.summary import summarise
+from greensock.compare.table import print_results
 from greensock.compare.trial import Idle, Trial
 
 
@@ -54,7 +59,7 @@ def trial(name, round_number, speed):
         samples=[sample(t, 0.1 * speed * (t - 103), 13 << 20) for t in range(103, 111)],
         idle=Idle(100, 100, bytes_per_client=900.0 * speed, kernel_bytes_per_client=5.0),
         load=load,
-        notes=["</script><b>&"],
+        notes=["</script><!--<script><b>&", "\x1b[2J\u202etitle"],
     )
 
 
@@ -62,9 +67,13 @@ def make_comparison(kind):
     plan = Plan(contenders=("greenlet", "threading"), rate=300.0, rounds=2, idle=100)
     if kind == "max":
         plan = Plan(contenders=plan.contenders, rate=None, rounds=2)
+    if kind == "many":
+        plan = replace(plan, contenders=MIXINS + PEERS)
     done = Comparison(plan, started=0.0)
     for round_number, name in order(plan):
-        one = trial(name, round_number, {"greenlet": 1.0, "threading": 3.0}[name])
+        one = trial(name, round_number, 3.0 if name == "threading" and kind != "equal" else 1.0)
+        if kind == "apart" and name == "threading":
+            one.idle.held, one.idle.let_go = 40, True
         if kind == "max":
             one.search = RateSearch([Step(1000, 999, 0.5, 1.0, 20, True)], "generator")
         if kind == "failed" and name == "threading":
@@ -73,7 +82,7 @@ def make_comparison(kind):
     return done
 
 
-@pytest.fixture(scope="module", params=["rate", "max", "failed"])
+@pytest.fixture(scope="module", params=["rate", "max", "failed", "equal", "apart", "many"])
 def drawn(request, _fonts):
     """(result, pictures) of a comparison; each picture is drawn once."""
     comparison = make_comparison(request.param)
@@ -92,10 +101,74 @@ def test_every_picture_is_a_well_formed_svg_whose_title_is_in_it(drawn):
         assert plot.title.split()[-1] in said
 
 
+def test_all_that_is_written_in_a_picture_is_within_it(drawn):
+    _, plots = drawn
+    for plot in plots:
+        with rc_context(STYLE):
+            figure = plot.figure
+            figure.canvas.draw()
+            # Other fonts may be a little wider.
+            edge = figure.bbox.padded(1)
+            # Of those at the ticks, the ones beyond the axes are not drawn.
+            ticks = {
+                id(text)
+                for axes in figure.axes
+                for axis in (axes.xaxis, axes.yaxis)
+                for text in axis.get_ticklabels(which="both")
+            }
+            for text in figure.findobj(Text):
+                if text.get_visible() and text.get_text().strip() and id(text) not in ticks:
+                    box = text.get_window_extent()
+                    assert edge.x0 <= box.x0, (plot.name, text)
+                    assert box.x1 <= edge.x1, (plot.name, text)
+                    assert edge.y0 <= box.y0, (plot.name, text)
+                    assert box.y1 <= edge.y1, (plot.name, text)
+
+
+def test_who_had_no_idle_clients_is_set_apart(drawn):
+    result, _ = drawn
+    rows = {row["contender"]: row for row in result["summary"]}
+    marked = "\n".join(page(result, [])).count("class=apart>")
+    if not any(row["apart"] for row in rows.values()):
+        assert not marked
+        return
+    assert rows["threading"]["apart"]
+    assert marked > 5
+    for metric in ("p99", "cpu_s_per_1000", "kib_per_idle"):
+        assert "threading" not in result["findings"][metric]["best"]
+        assert "with threading" not in result["findings"][metric]["sentence"]
+    assert any("measured without idle clients" in flag for flag in rows["threading"]["flags"])
+
+
+@pytest.mark.parametrize("kind", ["apart", "rate"])
+def test_table_says_so_too(kind):
+    summaries = summarise(comparison := make_comparison(kind))
+    console = Console(file=StringIO(), width=120)
+    print_results(console, summaries, judge_all(summaries), comparison.plan)
+    said = console.file.getvalue()
+    assert (" *" in said) is (kind == "apart")
+    assert ("* measured without idle clients" in said) is (kind == "apart")
+    assert "\x1b[2J" not in said
+    assert "\u202e" not in said
+
+
+def test_nothing_measured_is_no_empty_table():
+    comparison = make_comparison("rate")
+    comparison.trials = [Trial(name, 1, 100.0, failed="why") for name in ("greenlet", "threading")]
+    summaries = summarise(comparison)
+    console = Console(file=StringIO(), width=120)
+    print_results(console, summaries, judge_all(summaries), comparison.plan)
+    lines = console.file.getvalue().splitlines()
+    assert not any("━" in line for line in lines)
+    assert "greenlet failed: why" in lines
+    whole = "\n".join(page(build_result(comparison, summaries, judge_all(summaries), []), []))
+    assert "<table" not in whole
+
+
 def test_the_finding_is_the_title(drawn):
     result, plots = drawn
     titles = {plot.name: plot.title for plot in plots}
-    if all(row["failed"] is None for row in result["summary"]):
+    if result["findings"]["kib_per_idle"]["best"] == ("greenlet",):
         expected = "greenlet needs the least memory per idle client: 0.879 against 2.64 KiB"
         assert titles["memory_per_idle_client"].startswith(expected)
 

@@ -15,6 +15,9 @@ _FOLDER = Path(__file__).parent
 _HANDLERS = "greensock.compare.scenarios.handlers"
 LIVE = _FOLDER / "locust_live.py"
 
+#: Before what the user has asked for and the locustfile cannot do; on locust's standard error.
+REFUSED = "greensock: refused: "
+
 HTTP_REQUEST = "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 

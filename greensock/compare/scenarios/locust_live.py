@@ -1,5 +1,7 @@
 """For `greensock compare`: writes locust's running totals once a second, and ends the test in time.
 
+And sees that a rate which is to be asked for is one that the locustfile asks for.
+
 Locust's own --run-time counts from a moment that may lie seconds back on a busy machine.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from typing import Any
 
@@ -15,12 +18,27 @@ from locust import events
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
+from greensock.compare.scenarios import REFUSED
+
 
 def start_writing(environment: Environment, **_: Any) -> None:
     path = os.environ.get("GREENSOCK_LIVE")
     if path and not isinstance(environment.runner, WorkerRunner):
         gevent.spawn(write_totals, environment, path)
         gevent.spawn(end_in_time, environment, float(os.environ["GREENSOCK_SECONDS"]))
+
+
+def see_to_rate(environment: Environment, **_: Any) -> None:
+    option = os.environ.get("GREENSOCK_RATE_OPTION")
+    # Imported by a locustfile that has one, and not for this question.
+    options = sys.modules.get("greensock.loadtest.options")
+    if option and not (options and options.has_schedules()):
+        # Said at the end: what else is wrong with the locustfile comes first.
+        print(
+            f"{REFUSED}{option} would do nothing: the locustfile asks at a rate of its own; with "
+            f"wait_time = schedule_from_command_line() it asks at that of the command line",
+            file=sys.stderr,
+        )
 
 
 def end_in_time(environment: Environment, seconds: float) -> None:
@@ -51,4 +69,5 @@ def write_totals(environment: Environment, path: str) -> None:
             file.write(json.dumps(totals) + "\n")
 
 
+events.init.add_listener(see_to_rate)
 events.test_start.add_listener(start_writing)
