@@ -26,17 +26,17 @@ class Accepting(ClientCare):
 
         As private as in the standard library, and overridden as there.
         """
-        self._accept_error = self._accept_one()
+        self._gs_accept_error = self._gs_accept_one()
 
-    def _accept_through_override(self) -> AcceptError | None:
-        """As `_accept_one`, through the program's own `_handle_request_noblock`."""
-        self._accept_error = None
+    def _gs_accept_through_override(self) -> AcceptError | None:
+        """As `_gs_accept_one`, through the program's own `_handle_request_noblock`."""
+        self._gs_accept_error = None
         self._handle_request_noblock()
-        return self._accept_error
+        return self._gs_accept_error
 
-    def _next_request(self) -> tuple[Any, Any] | AcceptError:
+    def _gs_next_request(self) -> tuple[Any, Any] | AcceptError:
         """Call get_request, where a request is there or was there a moment ago."""
-        serving = self._serving
+        serving = self._gs_serving
         if serving is not None:
             serving.accepting = True
         try:
@@ -47,33 +47,33 @@ class Accepting(ClientCare):
             if serving is not None:
                 serving.accepting = False
 
-    def _accept_one(self) -> AcceptError | None:
-        got = self._next_request()
+    def _gs_accept_one(self) -> AcceptError | None:
+        got = self._gs_next_request()
         if isinstance(got, AcceptError):
             return got
         request, client_address = got
-        self._counters.accepted += 1
+        self._gs_counters.accepted += 1
         accepted = type(request)
-        if accepted is not self._accepted_class and (
-            accepted is OriginalSocket or accepted is socket.socket or self._tls is not None
+        if accepted is not self._gs_accepted_class and (
+            accepted is OriginalSocket or accepted is socket.socket or self._gs_tls is not None
         ):
-            request = listening.adopt(request, self._accepted_class)
-        if self._checks_newcomers and not self._let_in(request, client_address):
+            request = listening.adopt(request, self._gs_accepted_class)
+        if self._gs_checks_newcomers and not self._gs_let_in(request, client_address):
             return None
-        serving = self._serving
+        serving = self._gs_serving
         if serving is not None and serving.is_of_streams:
             serving.offered = request
             try:
-                self._offer(request, client_address)
+                self._gs_offer(request, client_address)
             finally:
                 if serving.offered is not None:
                     serving.offered = None
-                    self._leave_to_program(request, client_address)
+                    self._gs_leave_to_program(request, client_address)
         else:
-            self._offer(request, client_address)
+            self._gs_offer(request, client_address)
         return None
 
-    def _offer(self, request: Any, client_address: Any) -> None:
+    def _gs_offer(self, request: Any, client_address: Any) -> None:
         """Have the program's hooks verify and process a request."""
         try:
             is_wanted = self.verify_request(request, client_address)
@@ -92,18 +92,18 @@ class Accepting(ClientCare):
             finally:
                 self.shutdown_request(request)
 
-    #: What the serving loop calls: `_accept_one`, or more of them at once where that is cheaper.
-    _accept_some = _accept_one
+    #: What the serving loop calls: `_gs_accept_one`, or more of them at once where that is cheaper.
+    _gs_accept_some = _gs_accept_one
 
-    _accept_error: AcceptError | None = None
+    _gs_accept_error: AcceptError | None = None
 
-    def _acceptor(self) -> tuple[Callable[[], AcceptError | None], int]:
+    def _gs_acceptor(self) -> tuple[Callable[[], AcceptError | None], int]:
         """What accepts for the serving loop, and how many times in a row it may be called."""
         hook = getattr(self._handle_request_noblock, "__func__", None)
         if getattr(hook, "__module__", "").startswith("greensock."):
-            return self._accept_some, self._accept_batch()
+            return self._gs_accept_some, self._gs_accept_batch()
         # The program has put something around each accept.
-        return self._accept_through_override, 1
+        return self._gs_accept_through_override, 1
 
-    def _accept_batch(self) -> int:
+    def _gs_accept_batch(self) -> int:
         return 1

@@ -65,15 +65,15 @@ class Door:
     def read_settings(self) -> None:
         """Take over the server's settings, which may have changed while it serves."""
         server = self._server
-        if not server._is_stream():
+        if not server._gs_is_stream():
             return
-        limits = server._limits
+        limits = server._gs_limits
         self._overflow = limits.overflow
         self.limit = limits.max_connections or self._limit_by_files()
         if self._overflow == "reject" and self._spare is None:
             self._spare = SpareDescriptor()
         self._count_networks()
-        server._checks_newcomers = (
+        server._gs_checks_newcomers = (
             self.networks is not None or limits.idle_timeout is not None or self._serving.observes
         )
 
@@ -86,28 +86,28 @@ class Door:
 
         To count 20,000 takes 5 ms, so not for each client who comes where another has gone.
         """
-        if self._server._limits.max_connections is not None:
+        if self._server._gs_limits.max_connections is not None:
             return False
         return self._files != open_files.limit() or monotonic() - self._counted > _COUNTING_INTERVAL
 
     def _open(self) -> int:
-        return self._server._open_now()  # type: ignore[no-any-return]
+        return self._server._gs_open_now()  # type: ignore[no-any-return]
 
     def _count_networks(self) -> None:
         server = self._server
-        limits, before = server._limits, server._networks
+        limits, before = server._gs_limits, server._gs_networks
         most = limits.max_connections_per_ip
         if most is None:
-            self.networks = server._networks = None
+            self.networks = server._gs_networks = None
             return
         # Not before: with it comes `ipaddress`, 0.3 MiB that each child would copy for nothing.
         from greensock.networks import Networks
 
-        self.networks = server._networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
+        self.networks = server._gs_networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
         if before is not None:
             before.move_to(self.networks)
         else:
-            left_over = self._server._left_over()
+            left_over = self._server._gs_left_over()
             for client in (*self._serving.lot.clients.values(), *left_over):
                 self.networks.take_over(client.request, client.address)
 
@@ -134,7 +134,7 @@ class Door:
         """
         if self._overflow == "reject":
             for _ in range(_TURNED_AWAY_AT_ONCE):
-                if self._server._reject_one() is not None:
+                if self._server._gs_reject_one() is not None:
                     break
             return True
         if self._overflow == "evict":
@@ -152,7 +152,7 @@ class Door:
         if self._overflow != "reject" or self._spare is None:
             return
         while self._spare.give():
-            error = self._server._reject_one(at_once=True)
+            error = self._server._gs_reject_one(at_once=True)
             if not self._spare.take() or error is not None:
                 break
 
@@ -163,7 +163,7 @@ class Door:
         if client is None:
             self._serving.look_when_one_parks()
         else:
-            self._server._counters.evicted += 1
+            self._server._gs_counters.evicted += 1
             lot.end_soon(client)
 
     def close(self) -> None:

@@ -67,14 +67,14 @@ class BaseServer(Accepting):
         """Set up the server; may be extended, not overridden."""
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
-        self._serving: Serving | None = None
+        self._gs_serving: Serving | None = None
         self.__is_shut_down = Latch(is_set=True)
         self.__shutdown_request = False
         self.__serving_greenlet: Any = None
-        self._counters = Counters()
+        self._gs_counters = Counters()
         ClientCare.__init__(self)
-        self._limits = limits.Limits(self)
-        self._forks_before = listening.forks_until_now()
+        self._gs_limits = limits.Limits(self)
+        self._gs_forks_before = listening.forks_until_now()
         process_servers.note(self)
 
     @property
@@ -89,7 +89,7 @@ class BaseServer(Accepting):
     @__shutdown_request.setter
     def __shutdown_request(self, stops: Any) -> None:
         vars(self)["_BaseServer__shutdown_request"] = stops
-        serving = self._serving
+        serving = self._gs_serving
         if stops and serving is not None:
             serving.stopping = True
             serving.sleeper.ring_soon()
@@ -124,55 +124,55 @@ class BaseServer(Accepting):
         try:
             with lifetime.borrowed_hub() as ends_with_us, interrupts.heard():
                 try:
-                    self._serve(poll_interval)
+                    self._gs_serve(poll_interval)
                 except BaseException as error:
                     if interrupts.is_interrupt(error):
                         # This may be a greenlet of the main thread, and not its main one.
                         interrupts.pass_on(error)
                     raise
                 finally:
-                    self._leave_hub(ends_with_us)
+                    self._gs_leave_hub(ends_with_us)
         finally:
             # Last of all: who waits for it finds nothing of the hub in this thread, and what the
             # program does behind this call done, as a rule: the thread goes on with the
             # interpreter's lock, for which the other one has yet to wait.
-            self._note_end(ended)
+            self._gs_note_end(ended)
 
-    def _note_end(self, ended: Latch) -> None:
+    def _gs_note_end(self, ended: Latch) -> None:
         if not ended.is_set():
             self.__shutdown_request = False
             ended.set()
 
-    def _serve(self, poll_interval: float | None) -> None:
+    def _gs_serve(self, poll_interval: float | None) -> None:
         if self.__shutdown_request:
             return
-        self._is_closed = False
-        serving = self._serving = Serving(self, poll_interval)
+        self._gs_is_closed = False
+        serving = self._gs_serving = Serving(self, poll_interval)
         # Asked for by another thread since it was looked at.
         serving.stopping = self.__shutdown_request
-        self._counters.begun = monotonic()
+        self._gs_counters.begun = monotonic()
         try:
-            self._prepare_listener()
-            self._resume(serving)
+            self._gs_prepare_listener()
+            self._gs_resume(serving)
             serving.read_settings()
             serving.run()
         finally:
-            self._counters.begun = None
-            self._suspend(serving)
-            drain, self._drain = self._drain, None
+            self._gs_counters.begun = None
+            self._gs_suspend(serving)
+            drain, self._gs_drain = self._gs_drain, None
             if drain is not None:
                 drain.serving_ended()
                 drain.done.let_go()
 
-    def _leave_hub(self, hub_ends: bool) -> None:
+    def _gs_leave_hub(self, hub_ends: bool) -> None:
         """After serving: see to the greenlets of a hub that is about to end."""
         if hub_ends and self.__is_shut_down.is_awaited_here():
-            self._do_not_wait_for_hub()
+            self._gs_do_not_wait_for_hub()
             self.__is_shut_down.let_go()
 
-    def _do_not_wait_for_hub(self) -> None:
+    def _gs_do_not_wait_for_hub(self) -> None:
         """Have shutdown() return, though greenlets go on that need the hub."""
-        self._note_end(self.__is_shut_down)
+        self._gs_note_end(self.__is_shut_down)
 
     def shutdown(self) -> None:
         """Stop `serve_forever`, and wait until it has ended.
@@ -182,13 +182,13 @@ class BaseServer(Accepting):
         thread, a child) it asks for the stop and returns. Before `serve_forever` it returns at
         once too, and the next `serve_forever` ends as soon as it begins.
         """
-        if self._is_parents:
+        if self._gs_is_parents:
             return
-        self._ask_to_stop()
+        self._gs_ask_to_stop()
         if lifetime.current_greenlet() is not self.__serving_greenlet:
             self.__is_shut_down.wait()
 
-    def _ask_to_stop(self) -> None:
+    def _gs_ask_to_stop(self) -> None:
         self.__shutdown_request = True
 
     def drain(self, timeout: float = 30.0) -> Drained | None:
@@ -209,15 +209,15 @@ class BaseServer(Accepting):
             ValueError: `timeout` is no number of seconds.
         """
         limits.check("graceful_timeout", timeout)
-        if self._is_parents:
+        if self._gs_is_parents:
             return None
-        if self._serving is None:
+        if self._gs_serving is None:
             self.draining = True
-            self._ask_to_stop()
+            self._gs_ask_to_stop()
             return draining.drain_unserved(self, timeout)
         ended = self.__is_shut_down
-        drain = self._start_drain(timeout)
-        if lifetime.current_greenlet() is self.__serving_greenlet or self._is_worker():
+        drain = self._gs_start_drain(timeout)
+        if lifetime.current_greenlet() is self.__serving_greenlet or self._gs_is_worker():
             return None
         report = drain.await_report()
         if report.cut:
@@ -226,23 +226,23 @@ class BaseServer(Accepting):
         ended.wait()
         return report
 
-    def _start_drain(self, timeout: float) -> Drain:
-        drain = self._drain
+    def _gs_start_drain(self, timeout: float) -> Drain:
+        drain = self._gs_drain
         if drain is None:
             self.draining = True
-            drain = self._drain = Drain(self, timeout)
+            drain = self._gs_drain = Drain(self, timeout)
             if not drain.start():
                 drain.serving_ended()
         return drain
 
-    def _drain_or_hurry(self, timeout: float) -> None:
+    def _gs_drain_or_hurry(self, timeout: float) -> None:
         """What a signal asks for: at first a drain, the next time its end. Never blocks."""
-        if self._drain is not None:
-            self._drain.hurry()
-        elif self._serving is not None:
-            self._start_drain(timeout)
+        if self._gs_drain is not None:
+            self._gs_drain.hurry()
+        elif self._gs_serving is not None:
+            self._gs_start_drain(timeout)
         else:
-            self._ask_to_stop()
+            self._gs_ask_to_stop()
 
     def service_actions(self) -> None:
         """Called by `serve_forever` after each wake-up, and every `poll_interval` seconds.
@@ -250,7 +250,7 @@ class BaseServer(Accepting):
         May be overridden. This one does nothing, and unless it is overridden nothing wakes for it.
         """
 
-    def _wants_service(self) -> bool:
+    def _gs_wants_service(self) -> bool:
         return type(self).service_actions is not BaseServer.service_actions
 
     def handle_request(self) -> None:
@@ -269,7 +269,7 @@ class BaseServer(Accepting):
             if not wait_readable(self.fileno(), min(limits, default=None)):
                 self.handle_timeout()
                 return
-            self._prepare_listener()
+            self._gs_prepare_listener()
         self._handle_request_noblock()
 
     def handle_timeout(self) -> None:
@@ -292,26 +292,26 @@ class BaseServer(Accepting):
 
         Differs from socketserver: a client who can be parked may be so when this returns.
         """
-        if self._admit(request, client_address) is not None:
+        if self._gs_admit(request, client_address) is not None:
             return
-        self._begin_whole(request, client_address)
+        self._gs_begin_whole(request, client_address)
         finish = functools.partial(self.finish_request, request, client_address)
         try:
-            if self._serving is None:
+            if self._gs_serving is None:
                 finish()
             else:
-                client_contexts.run_apart(self._contexts, None, finish)
+                client_contexts.run_apart(self._gs_contexts, None, finish)
             self.shutdown_request(request)
         finally:
-            self._end_whole(request, client_address)
+            self._gs_end_whole(request, client_address)
 
     def server_close(self) -> None:
         """Clean up the server; may be extended. Parked clients are closed."""
-        self._close_clients()
+        self._gs_close_clients()
 
-    def _drain_before_close(self) -> None:
+    def _gs_drain_before_close(self) -> None:
         """What server_close() does first where `graceful_timeout` bounds how long it may take."""
-        timeout = self._limits.graceful_timeout
+        timeout = self._gs_limits.graceful_timeout
         if timeout is not None and getattr(self, "block_on_close", True):
             BaseServer.drain(self, timeout)
 
@@ -322,9 +322,9 @@ class BaseServer(Accepting):
         method is called once a client, in its first turn.
         """
         handler_class = self.RequestHandlerClass
-        if self._tls is not None and not self._tls.greet(request, client_address):
+        if self._gs_tls is not None and not self._gs_tls.greet(request, client_address):
             return
-        shape = self._shape()
+        shape = self._gs_shape()
         if being_made and not shape.hands_over:
             construct(handler_class, request, client_address, self)
         elif shape.is_plain_class:
@@ -355,12 +355,12 @@ class BaseServer(Accepting):
 
     def stats(self) -> Stats:
         """A snapshot of the server's counters; cheap, from any thread."""
-        serving = self._serving
+        serving = self._gs_serving
         clients = [] if serving is None else list(serving.lot.clients.values())
-        clients += self._left_over()
+        clients += self._gs_left_over()
         listed = [client for client in clients if client.state is not WHOLE]
         parked = sum(client.state is PARKED for client in listed)
-        return self._counters.snapshot(len(listed), parked, self.count_bytes is True)
+        return self._gs_counters.snapshot(len(listed), parked, self.count_bytes is True)
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,9 @@ from greensock.unmixed import Unmixed
 class ClientHooks(Unmixed):
     """The part of BaseServer that programs set and override to bound their clients.
 
+    What is private of a server begins with `_gs_`, in all of its classes: programs give their
+    servers attributes of their own, and call them `_pool`, `_lock` or `_clients`.
+
     See `TCPServer` for what the class variables mean.
     """
 
@@ -29,7 +32,7 @@ class ClientHooks(Unmixed):
     #: Whether the server is being drained, for handlers to see.
     draining = False
 
-    def _settings_changed(self) -> None:
+    def _gs_settings_changed(self) -> None:
         """Told that one of `limits.CHECKS` was set."""
 
     def reject_request(self, request: Any, client_address: Any) -> None:
@@ -64,25 +67,25 @@ class ClientHooks(Unmixed):
         client waiting meanwhile. What it raises goes to `handle_error`.
         """
 
-    def _observes(self) -> bool:
-        return self._has_hook("on_connection") and self._is_stream()
+    def _gs_observes(self) -> bool:
+        return self._gs_has_hook("on_connection") and self._gs_is_stream()
 
-    def _says_goodbye(self) -> bool:
-        return self._has_hook("on_drain")
+    def _gs_says_goodbye(self) -> bool:
+        return self._gs_has_hook("on_drain")
 
-    def _has_hook(self, name: str) -> bool:
+    def _gs_has_hook(self, name: str) -> bool:
         """Whether a hook that only greensock has is overridden, by a class or on this server."""
         if is_foreign(type(self)):
             return False
         hook = getattr(self, name)
         return callable(hook) and getattr(hook, "__func__", None) is not getattr(ClientHooks, name)
 
-    def _own_context(self) -> Any:
+    def _gs_own_context(self) -> Any:
         """The context with which the server is to serve TLS; None: it is not.
 
         A program that knows nothing of greensock does itself what it has its context for.
         """
         return None if is_foreign(type(self)) else getattr(self, "ssl_context", None)
 
-    def _is_stream(self) -> bool:
+    def _gs_is_stream(self) -> bool:
         return getattr(self, "socket_type", None) == socket.SOCK_STREAM

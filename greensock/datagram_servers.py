@@ -48,7 +48,7 @@ class UDPServer(TCPServer):
     allow_reuse_port = False
     socket_type: int = socket.SOCK_DGRAM
     max_packet_size = 8192
-    _cooperative: tuple[Any, CooperativeSocket] | None = None
+    _gs_cooperative: tuple[Any, CooperativeSocket] | None = None
 
     def get_request(self) -> tuple[Any, Any]:
         """Receive a datagram; may be overridden.
@@ -57,16 +57,16 @@ class UDPServer(TCPServer):
             OSError: as the socket's recvfrom().
         """
         sock = self.socket
-        if self._serving is None:
-            self._await_request()
+        if self._gs_serving is None:
+            self._gs_await_request()
             data, client_address = sock.recvfrom(self.max_packet_size)
         else:
             # Several a wake-up: the one after the last must not block, whatever the socket says.
             raw = sock if type(sock) is listening.ListeningSocket else listening.native(sock)
             data, client_address = _recvfrom(raw, self.max_packet_size, MSG_DONTWAIT)
-        cooperative = self._cooperative
+        cooperative = self._gs_cooperative
         if cooperative is None or cooperative[0] is not sock:
-            return (data, self._reply_socket()), client_address
+            return (data, self._gs_reply_socket()), client_address
         return (data, cooperative[1]), client_address
 
     def server_activate(self) -> None:
@@ -84,33 +84,33 @@ class UDPServer(TCPServer):
         self.finish_request(request, client_address)
         self.shutdown_request(request)
 
-    def _admit(self, request: Any, client_address: Any) -> None:
+    def _gs_admit(self, request: Any, client_address: Any) -> None:
         """A datagram has no client to park."""
 
-    def _begin_whole(self, request: Any, client_address: Any) -> None:
+    def _gs_begin_whole(self, request: Any, client_address: Any) -> None:
         """Nor one that is open, to be counted: twice a lock would be 5 % of an answer."""
 
-    def _count_whole_out(self) -> None:
-        """See `_begin_whole`."""
+    def _gs_count_whole_out(self) -> None:
+        """See `_gs_begin_whole`."""
 
-    def _end_whole(self, request: Any, client_address: Any) -> None:
-        """See `_begin_whole`."""
+    def _gs_end_whole(self, request: Any, client_address: Any) -> None:
+        """See `_gs_begin_whole`."""
 
-    def _accept_batch(self) -> int:
+    def _gs_accept_batch(self) -> int:
         return _DATAGRAM_BATCH if type(self).get_request is UDPServer.get_request else 1
 
-    def _accept_some(self) -> AcceptError | None:
-        """As `_accept_one`; where the program has no hook of its own, for a batch in one go.
+    def _gs_accept_some(self) -> AcceptError | None:
+        """As `_gs_accept_one`; where the program has no hook of its own, for a batch in one go.
 
         An answer costs a third more than its two system calls then; the eleven calls of hooks that
         do nothing would cost as much again.
         """
-        begin = self._quick_beginner() if self._hooks_are_standard() else None
+        begin = self._gs_quick_beginner() if self._gs_hooks_are_standard() else None
         if begin is None:
-            return self._accept_one()
+            return self._gs_accept_one()
         raw = listening.native(self.socket)
-        reply_socket, size = self._reply_socket(), self.max_packet_size
-        counters, serving, attributes = self._counters, self._serving, self.__dict__
+        reply_socket, size = self._gs_reply_socket(), self.max_packet_size
+        counters, serving, attributes = self._gs_counters, self._gs_serving, self.__dict__
         known = len(attributes)
         for _ in range(_DATAGRAM_BATCH):
             try:
@@ -128,11 +128,11 @@ class UDPServer(TCPServer):
                 break
         return None
 
-    def _hooks_are_standard(self) -> bool:
+    def _gs_hooks_are_standard(self) -> bool:
         """Asked at each wake-up: a program may set a hook while the server serves."""
         return _hooks(type(self)) == _STANDARD and self.__dict__.keys().isdisjoint(_OWN)
 
-    def _quick_beginner(self) -> Beginner | None:
+    def _gs_quick_beginner(self) -> Beginner | None:
         """What begins the handler of each datagram of a batch; None if only hooks do.
 
         Asked where the hooks are the standard ones but, maybe, for `process_request`.
@@ -141,34 +141,34 @@ class UDPServer(TCPServer):
             return None
         return quick_runner(self.RequestHandlerClass)
 
-    def _reply_socket(self) -> Any:
+    def _gs_reply_socket(self) -> Any:
         """What handlers answer through: the socket itself, or one whose sends are cooperative.
 
         That one has a descriptor of its own, on the same socket: the mode of the socket, which a
         child or a thread shares, stays as it is.
         """
-        if not self._runs_on_hub():
+        if not self._gs_runs_on_hub():
             return self.socket
-        if self._cooperative is None or self._cooperative[0] is not self.socket:
-            self._close_cooperative()
+        if self._gs_cooperative is None or self._gs_cooperative[0] is not self.socket:
+            self._gs_close_cooperative()
             copy = CooperativeSocket(fileno=os.dup(self.socket.fileno()))
-            self._cooperative = (self.socket, copy)
-        return self._cooperative[1]
+            self._gs_cooperative = (self.socket, copy)
+        return self._gs_cooperative[1]
 
-    def _close_cooperative(self) -> None:
-        if self._cooperative is not None:
-            self._cooperative[1].close()
-            self._cooperative = None
+    def _gs_close_cooperative(self) -> None:
+        if self._gs_cooperative is not None:
+            self._gs_cooperative[1].close()
+            self._gs_cooperative = None
 
-    def _leave_hub(self, hub_ends: bool) -> None:
+    def _gs_leave_hub(self, hub_ends: bool) -> None:
         if hub_ends:
-            self._close_cooperative()
-        super()._leave_hub(hub_ends)
+            self._gs_close_cooperative()
+        super()._gs_leave_hub(hub_ends)
 
     def server_close(self) -> None:
         """Close the socket; may be extended."""
         super().server_close()
-        self._close_cooperative()
+        self._gs_close_cooperative()
 
 
 _STANDARD = _hooks(UDPServer)

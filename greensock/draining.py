@@ -90,15 +90,15 @@ def hang_up(request: Any) -> None:
 
 def say_goodbye(server: Any, client: Client) -> None:
     """Call an overridden `on_drain` for a client that is about to be closed."""
-    if client.handler is None or not server._says_goodbye():
+    if client.handler is None or not server._gs_says_goodbye():
         return
-    handler = server._handler_of(client)
+    handler = server._gs_handler_of(client)
     if handler is None:
         return
     try:
         client.request.settimeout(_GOODBYE)
         client_contexts.run_apart(
-            server._contexts, client, functools.partial(server.on_drain, handler)
+            server._gs_contexts, client, functools.partial(server.on_drain, handler)
         )
     except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
         endings.tell_beside(server, client.request, client.address, error)
@@ -114,7 +114,7 @@ class Drain:
 
     def __init__(self, server: Any, timeout: float) -> None:
         self._server = server
-        self._serving = server._serving
+        self._serving = server._gs_serving
         self._timeout = timeout
         #: When it began, by the monotonic clock.
         self.begun = monotonic()
@@ -151,7 +151,7 @@ class Drain:
         report = self.report
         if report is None:
             # The hub itself is kept.
-            cut = [Cut(each.client_address, each.where) for each in self._server._at_work()]
+            cut = [Cut(each.client_address, each.where) for each in self._server._gs_at_work()]
             found = whereabouts.find(self._serving.sleeper.running_frame())
             if found.handler is not None and not any(each.where == found.line for each in cut):
                 cut.append(Cut(found.handler.client_address, found.line))
@@ -161,9 +161,9 @@ class Drain:
     def _begin(self) -> None:
         """In the hub."""
         server, serving = self._server, self._serving
-        server._is_closed = True
-        self._total = server._open_now()
-        server._hurry_lingering(self.begun)
+        server._gs_is_closed = True
+        self._total = server._gs_open_now()
+        server._gs_hurry_lingering(self.begun)
         serving.watch_leaving(self._client_gone)
         look_at_the_clock()
         serving.call_after(max(0.0, self.begun + self._timeout - monotonic()), self._cut_rest)
@@ -202,7 +202,7 @@ class Drain:
         self._parked += 1
         if monotonic() < self.begun + self._timeout:
             say_goodbye(server, client)
-        server._close_client(client)
+        server._gs_close_client(client)
 
     def close_busy(self, client: Client) -> None:
         """Close a client whose turn has ended amid the drain.
@@ -214,7 +214,7 @@ class Drain:
             self._heard_out.add(client)
             self._serving.lot.make_ready(client)
             return
-        self._server._close_client(client)
+        self._server._gs_close_client(client)
 
     def note_child(self, silent_since: float) -> None:
         """Count a client who was waited for in a child that is gone, if it was silent."""
@@ -232,20 +232,20 @@ class Drain:
             if room <= 0 and not self._is_cut:
                 # Once somebody has gone.
                 return
-            before = server._counters.accepted
-            if server._accept_one() not in (None, AcceptError.CLIENT_LOST):
+            before = server._gs_counters.accepted
+            if server._gs_accept_one() not in (None, AcceptError.CLIENT_LOST):
                 break
-            self._total += server._counters.accepted - before
+            self._total += server._gs_counters.accepted - before
             left -= 1
         self._queue_is_open = False
         serving.stop_listening()
-        if server._is_stream() and fd >= 0:
+        if server._gs_is_stream() and fd >= 0:
             server.socket.close()
         if serving.lot.clients:
             serving.call_after(
                 min(QUEUE_GRACE, self._timeout), lambda: serving.do_soon(self._close_silent)
             )
-        if not server._is_stream():
+        if not server._gs_is_stream():
             self._await_answers()
         self._finish_if_done()
 
@@ -254,7 +254,7 @@ class Drain:
 
         They answer through the server's own socket, which may be closed as soon as this is over.
         """
-        while not self._is_cut and not self._server._join_workers(_LOOK_INTERVAL):
+        while not self._is_cut and not self._server._gs_join_workers(_LOOK_INTERVAL):
             pass
 
     def _close_silent(self) -> None:
@@ -265,7 +265,7 @@ class Drain:
         self._finish_if_done()
 
     def _client_gone(self) -> None:
-        if self._queue_is_open or not self._server._open_now():
+        if self._queue_is_open or not self._server._gs_open_now():
             self._serving.do_soon(self._look_again)
 
     def _look_again(self) -> None:
@@ -279,7 +279,7 @@ class Drain:
             return
         self._is_cut = True
         server, serving = self._server, self._serving
-        at_work = list(server._at_work())
+        at_work = list(server._gs_at_work())
         cut = [Cut(each.client_address, each.where) for each in at_work]
         requests = {id(each.request) for each in at_work}
         for each in at_work:
@@ -288,8 +288,8 @@ class Drain:
             if id(client.request) not in requests and client.state is not PARKED:
                 cut.append(Cut(client.address, "waiting for its turn"))
                 hang_up(client.request)
-        if server._farewells is not None:
-            server._farewells.close()
+        if server._gs_farewells is not None:
+            server._gs_farewells.close()
         serving.sleeper.cut()
         if self._pool is not None:
             self._pool.kill()
@@ -301,7 +301,7 @@ class Drain:
         serving.do_soon(self._look_again)
 
     def _finish_if_done(self) -> None:
-        if not self._queue_is_open and not self._server._open_now():
+        if not self._queue_is_open and not self._server._gs_open_now():
             self._finish()
 
     def _finish(self) -> None:
@@ -317,7 +317,7 @@ class Drain:
             self.report.parked,
             len(self.report.cut),
         )
-        self._server._ask_to_stop()
+        self._server._gs_ask_to_stop()
 
     def _new_report(self, cut: tuple[Cut, ...]) -> Drained:
         gone = max(self._total - self._parked - len(cut), 0)
@@ -343,21 +343,21 @@ def _listed(cut: list[Cut], most: int = 20) -> str:
 def drain_unserved(server: Any, timeout: float) -> Drained:
     """Drain a server for which serve_forever does not run: its handlers may do so still."""
     begun = monotonic()
-    total = server._open_now()
-    parked = sum(client.state is PARKED for client in server._left_over())
-    server._hurry_lingering(begun)
-    for client in server._left_over():
+    total = server._gs_open_now()
+    parked = sum(client.state is PARKED for client in server._gs_left_over())
+    server._gs_hurry_lingering(begun)
+    for client in server._gs_left_over():
         if client.state is PARKED and monotonic() < begun + timeout:
             say_goodbye(server, client)
-    server._close_clients()
-    server._join_workers(max(0.0, begun + timeout - monotonic()))
-    at_work = list(server._at_work())
+    server._gs_close_clients()
+    server._gs_join_workers(max(0.0, begun + timeout - monotonic()))
+    at_work = list(server._gs_at_work())
     cut = tuple(Cut(each.client_address, each.where) for each in at_work)
     for each in at_work:
         each.cut()
     if cut:
         _log.warning("cut after %.1f s: %s", monotonic() - begun, _listed(list(cut)))
-        server._join_workers(_UNWINDING)
-    server._close_clients()
+        server._gs_join_workers(_UNWINDING)
+    server._gs_close_clients()
     gone = max(total - parked - len(cut), 0)
     return Drained(gone, parked, cut, monotonic() - begun)

@@ -127,7 +127,7 @@ def end(server: Any, client: Client) -> None:
     except BaseException as error:  # noqa: BLE001 - raised again if it is no error
         tell(server, client.request, client.address, error)
     finally:
-        server._release(client)
+        server._gs_release(client)
         close(server, client.request, client.address)
 
 
@@ -161,7 +161,7 @@ def end_after(server: Any, client: Client, error: BaseException) -> None:
     finally:
         # Its traceback refers to this frame.
         last = None
-        server._release(client)
+        server._gs_release(client)
         close(server, request, address)
 
 

@@ -34,7 +34,7 @@ _parents: list[Any] = []
 def leave_all_to_parent() -> None:
     """In a child that runs one handler, and nothing else of its parent: it has no servers."""
     for server in process_servers.all_servers():
-        vars(server)["_is_parents"] = True
+        vars(server)["_gs_is_parents"] = True
 
 
 def _begin_anew() -> None:
@@ -47,7 +47,7 @@ def _begin_anew() -> None:
     in_hand = _requests_in_hand(sys._getframe())
     for server in servers:
         _leave(server, in_hand)
-    lot.keep(server._serving.lot for server in servers if server._serving is not None)
+    lot.keep(server._gs_serving.lot for server in servers if server._gs_serving is not None)
 
 
 os.register_at_fork(after_in_child=_begin_anew)
@@ -67,36 +67,36 @@ def _requests_in_hand(frame: FrameType | None) -> list[Any]:
 
 
 def _leave(server: Any, in_hand: list[Any]) -> None:
-    serving = server._serving
+    serving = server._gs_serving
     lives_on = False
     whole = 0
     if serving is not None and serving.sleeper.in_this_thread():
         lives_on = serving.sleeper.is_of_caller()
-        if server._is_worker():
+        if server._gs_is_worker():
             children.end_with_this_greenlet()
         # At most one: a datagram counts as none.
         whole = any(request not in serving.lot.clients for request in in_hand)
         _leave_clients(server, serving, in_hand)
         _leave_waits(serving, lives_on)
-    names = {name for each in type(server).__mro__ for name in vars(each).get("_of_process", ())}
+    names = {name for each in type(server).__mro__ for name in vars(each).get("_gs_of_process", ())}
     if lives_on:
-        names.discard("_pool")
+        names.discard("_gs_pool")
     left = {name: vars(server).pop(name) for name in names if name in vars(server)}
     _parents.append((serving, left, in_hand))
-    server._counters.renew(int(whole))
-    if hasattr(server, "_tls_renewals"):
-        server._tls_renewals = Renewals()
+    server._gs_counters.renew(int(whole))
+    if hasattr(server, "_gs_tls_renewals"):
+        server._gs_tls_renewals = Renewals()
     if serving is not None and not lives_on:
         _forget_run(server)
-    vars(server)["_is_parents"] = False
+    vars(server)["_gs_is_parents"] = False
 
 
 def _forget_run(server: Any) -> None:
     # Past its __setattr__, which is for limits.
     vars(server).pop("draining", None)
     vars(server).update(
-        _serving=None,
-        _drain=None,
+        _gs_serving=None,
+        _gs_drain=None,
         _BaseServer__is_shut_down=Latch(is_set=True),
         _BaseServer__shutdown_request=False,
         _BaseServer__serving_greenlet=None,
@@ -105,16 +105,16 @@ def _forget_run(server: Any) -> None:
 
 def _leave_clients(server: Any, serving: Any, in_hand: list[Any]) -> None:
     """Close the descriptors of all clients, telling nobody, but of those `in_hand`."""
-    pool = getattr(server, "_pool", None)
+    pool = getattr(server, "_gs_pool", None)
     jobs = [] if pool is None else pool.stay_behind()
     requests = [
         *serving.lot.clients,
-        *(each.request for each in server._at_work()),
+        *(each.request for each in server._gs_at_work()),
         *(each.request for each in serving.ready if type(each) is Client),
         *(each[0] for each in jobs if type(each) is tuple),
     ]
-    if server._farewells is not None:
-        requests += server._farewells.stay_behind()
+    if server._gs_farewells is not None:
+        requests += server._gs_farewells.stay_behind()
     gone = [
         each
         for each in requests

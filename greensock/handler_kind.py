@@ -20,52 +20,54 @@ class HandlerKind(ClientHooks):
     """The part of BaseServer that knows the kind of its handler."""
 
     RequestHandlerClass: Any
-    _handler_shape: HandlerShape
+    _gs_handler_shape: HandlerShape
     #: What serves over TLS; None: clients are served as they come.
-    _tls: TlsServing | None
-    #: The listener that `_prepare_listener` has looked at.
-    _known_listener: Any
-    #: What makes a request that suits where handlers run: what `_request_class` said last.
-    _accepted_class: Callable[..., OriginalSocket]
+    _gs_tls: TlsServing | None
+    #: The listener that `_gs_prepare_listener` has looked at.
+    _gs_known_listener: Any
+    #: What makes a request that suits where handlers run: what `_gs_request_class` said last.
+    _gs_accepted_class: Callable[..., OriginalSocket]
     #: What runs a turn on the hub.
-    _turn: Callable[..., turns.Outcome]
+    _gs_turn: Callable[..., turns.Outcome]
 
-    def _runs_on_hub(self) -> bool:
+    def _gs_runs_on_hub(self) -> bool:
         """Whether handlers run in greenlets, and so need cooperative requests."""
         return True
 
-    def _request_class(self) -> type[OriginalSocket]:
+    def _gs_request_class(self) -> type[OriginalSocket]:
         return CooperativeSocket
 
-    def _shape(self) -> HandlerShape:
-        if self._handler_shape.handler_class is not self.RequestHandlerClass:
-            self._prepare_listener()
-        return self._handler_shape
+    def _gs_shape(self) -> HandlerShape:
+        if self._gs_handler_shape.handler_class is not self.RequestHandlerClass:
+            self._gs_prepare_listener()
+        return self._gs_handler_shape
 
-    def _new_shape(self) -> HandlerShape:
+    def _gs_new_shape(self) -> HandlerShape:
         shape = HandlerShape(self.RequestHandlerClass)
-        if self._tls is not None:
-            return shape.over_tls(self._in_children())
-        return (shape.in_children() if self._in_children() else shape).over(self._known_listener)
+        if self._gs_tls is not None:
+            return shape.over_tls(self._gs_in_children())
+        return (shape.in_children() if self._gs_in_children() else shape).over(
+            self._gs_known_listener
+        )
 
-    def _in_children(self) -> bool:
+    def _gs_in_children(self) -> bool:
         """Whether nothing but the client's connection comes back from where a turn runs."""
         return False
 
-    def _prepare_listener(self) -> None:
+    def _gs_prepare_listener(self) -> None:
         """Have requests accepted in the class that suits where turns run."""
-        sock = self._known_listener = getattr(self, "socket", None)
-        self._tls = None
-        if self._own_context() is not None or listening.is_ssl_socket(sock):
-            self._tls = tls_renewals.new_serving(self)
-        shape = self._handler_shape = self._new_shape()
-        if self._tls is None:
+        sock = self._gs_known_listener = getattr(self, "socket", None)
+        self._gs_tls = None
+        if self._gs_own_context() is not None or listening.is_ssl_socket(sock):
+            self._gs_tls = tls_renewals.new_serving(self)
+        shape = self._gs_handler_shape = self._gs_new_shape()
+        if self._gs_tls is None:
             if shape.is_whole is not None:
-                self._turn = whole_requests.run_turn
-            elif self._turn is not turns.run_plain_turn:
+                self._gs_turn = whole_requests.run_turn
+            elif self._gs_turn is not turns.run_plain_turn:
                 # Never back to that: there may be clients of an earlier handler class.
-                self._turn = turns.run_turn
-        make = self._request_class() if self._tls is None else self._tls.new_request
-        self._accepted_class = accepted_kinds.suiting(make, sock)
+                self._gs_turn = turns.run_turn
+        make = self._gs_request_class() if self._gs_tls is None else self._gs_tls.new_request
+        self._gs_accepted_class = accepted_kinds.suiting(make, sock)
         if type(sock) is listening.ListeningSocket:
-            sock.request_class = self._accepted_class
+            sock.request_class = self._gs_accepted_class

@@ -28,7 +28,7 @@ def hang_up(handler: Any) -> None:
         handler.close_connection = True
         _cut(handler.request)
         return
-    serving: Any = getattr(server, "_serving", None)
+    serving: Any = getattr(server, "_gs_serving", None)
     client: Client | None = None if serving is None else serving.lot.clients.get(handler.request)
     if client is None:
         _cut(handler.request)

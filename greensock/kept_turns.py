@@ -30,7 +30,7 @@ def run_turns(
 ) -> Outcome:
     """Run all turns of a client, each by `run`."""
     # In the parent, nobody could run a turn of it.
-    server._shape().request_wise = True
+    server._gs_shape().request_wise = True
     request = client.request
     while True:
         outcome = run(server, client, 0.0, None, kept.mark)
@@ -64,5 +64,5 @@ def _next_bytes(server: Any, client: Client, kept: KeptChild) -> bytes:
             draining.say_goodbye(server, client)
     else:
         kept.end_silence()
-        server._note_silence(client)
+        server._gs_note_silence(client)
     return b""

@@ -157,11 +157,11 @@ class Setting:
         self._tell(server)
 
     def _tell(self, server: Any) -> None:
-        limits: Limits | None = vars(server).get("_limits")
+        limits: Limits | None = vars(server).get("_gs_limits")
         # None: BaseServer.__init__ is yet to come, and looks at all of them.
         if limits is not None:
             limits.take(self.name, server)
-            server._settings_changed()
+            server._gs_settings_changed()
 
 
 def make_settings(cls: type) -> None:

@@ -53,9 +53,9 @@ def run_lingering_turn(
 def _linger(
     server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
 ) -> Outcome:
-    handler, request, shape = client.handler, client.request, server._shape()
+    handler, request, shape = client.handler, client.request, server._gs_shape()
     # A child's half of a request could not come back to the parent.
-    is_whole = shape.is_whole if server._shares_unread else None
+    is_whole = shape.is_whole if server._gs_shares_unread else None
     keep_until = monotonic() + linger
     hears_out = True
 
@@ -124,7 +124,7 @@ def _linger_for_more(
     request = client.request
     data = _wait_for_bytes(client, linger, crowd, turn)
     if data is None:
-        if server._shares_unread:
+        if server._gs_shares_unread:
             untaken.add(request)
             return PARK
         return None if request.await_more() else END

@@ -41,13 +41,13 @@ class Rejections:
         With `at_once` the request is closed when this returns, and nothing was waited for.
         """
         server = self._server
-        server._counters.rejected += 1
+        server._gs_counters.rejected += 1
         pool = self._pool
         is_full = pool is not None and pool.busy >= _AT_ONCE
-        if is_full or not server._has_hook("reject_request"):
+        if is_full or not server._gs_has_hook("reject_request"):
             self._close(request, client_address)
         elif at_once:
-            if server._tls is None:
+            if server._gs_tls is None:
                 request.settimeout(0.0)
                 self._call_hook(request, client_address)
             self._close(request, client_address)
@@ -57,8 +57,8 @@ class Rejections:
             pool.submit((self._cooperative(request), client_address))
 
     def _cooperative(self, request: Any) -> Any:
-        if self._server._tls is not None:
-            request = self._server._tls.cooperative(request)
+        if self._server._gs_tls is not None:
+            request = self._server._gs_tls.cooperative(request)
         elif type(request) is OriginalSocket or type(request) is LingeringSocket:
             request = CooperativeSocket(fileno=request.detach())
         if hasattr(request, "settimeout"):

@@ -42,13 +42,13 @@ class Serving:
         self.sleeper = Sleeper()
         #: Clients whose turn waits to be begun by the serving greenlet.
         self.ready: deque[Client] = deque()
-        self.lot = Lot(server._ready_queue(self), self.client_silent, self.sleeper.ring_soon)
+        self.lot = Lot(server._gs_ready_queue(self), self.client_silent, self.sleeper.ring_soon)
         #: Why nobody is accepted now: "full", "paused", "shortage"; newcomers wait in the kernel.
         self._holds: set[str] = set()
         #: Whether the program's on_connection is told of what becomes of clients.
-        self.observes: bool = server._observes()
+        self.observes: bool = server._gs_observes()
         self.stalls = Stalls(server)
-        self._begin_turn = self._begin_observed_turn if self.observes else server._begin_turn
+        self._begin_turn = self._begin_observed_turn if self.observes else server._gs_begin_turn
         self._waits_for_parking = False
         self.door = Door(self)
         #: Clients whose turn ended in another thread, with the other arguments for `settle`.
@@ -57,8 +57,8 @@ class Serving:
         self._errands: deque[Callable[[], Any]] = deque()
         self._lock = _thread.RLock()
         self._ended = False
-        self.is_of_streams: bool = server._is_stream()
-        self._wants_service = server._wants_service()
+        self.is_of_streams: bool = server._gs_is_stream()
+        self._wants_service = server._gs_wants_service()
         self._poll_interval = poll_interval
         self._listener: Any = None
         self._listener_fd = -1
@@ -73,7 +73,7 @@ class Serving:
             "open files or memory", "not accepting until some are free", "accepting again"
         )
         self._workers = Shortage(
-            server._workers, "clients who are ready wait", f"starting {server._workers} again"
+            server._gs_workers, "clients who are ready wait", f"starting {server._gs_workers} again"
         )
         self._no_workers = False
         self._on_leaving: Callable[[], Any] | None = None
@@ -86,9 +86,9 @@ class Serving:
 
     def client_silent(self, client: Client) -> None:
         """In the hub: a parked client's timeout is over; its handler's finish() is a turn too."""
-        tls = self.server._tls
+        tls = self.server._gs_tls
         if tls is None or not tls.note_silence(client):
-            self.server._note_silence(client)
+            self.server._gs_note_silence(client)
         self.lot.make_ready(client)
 
     def do_soon(self, errand: Callable[[], Any]) -> bool:
@@ -112,9 +112,9 @@ class Serving:
             stack.callback(self._close)
             stack.enter_context(contextlib.suppress(CutOff))  # the end of a drain
             listener = getattr(server, "socket", None)
-            if hasattr(listener, "accept") and server._is_stream():
-                stack.enter_context(non_blocking(listener, server._forks_before))
-                server._set_client_options(listener)
+            if hasattr(listener, "accept") and server._gs_is_stream():
+                stack.enter_context(non_blocking(listener, server._gs_forks_before))
+                server._gs_set_client_options(listener)
             if not hasattr(server, "fileno"):
                 self._run_without_descriptor()
                 return
@@ -160,35 +160,35 @@ class Serving:
     def settle(self, client: Client, outcome: Outcome, silent_since: float = 0.0) -> None:
         """Do what the end of a turn asks for; `silent_since` is what `turns.Lingering` knows."""
         if client.lot is None and client.state is not WHOLE:
-            self.server._take_over(client, outcome)
-        if outcome is Outcome.PARK and (self.server._is_closed or number_of(client.request) < 0):
+            self.server._gs_take_over(client, outcome)
+        if outcome is Outcome.PARK and (self.server._gs_is_closed or number_of(client.request) < 0):
             # The latter: closed by somebody else a moment before it was parked.
-            self.server._close_unparked(client, silent_since)
+            self.server._gs_close_unparked(client, silent_since)
         elif outcome is Outcome.PARK:
             self.lot.park(client)
         elif outcome is Outcome.GO_ON:
             self.ready.append(client)
         elif client.state is WHOLE:
-            self.server._end_whole(client.request, client.address)
+            self.server._gs_end_whole(client.request, client.address)
         elif self.lot.holds(client):
             self.lot.discard(client)
 
     def _begin_turns(self) -> None:
         server = self.server
         for _ in range(len(self.ready)):
-            if not self.ready or self._no_workers or not server._has_room() or self.stopping:
+            if not self.ready or self._no_workers or not server._gs_has_room() or self.stopping:
                 break
             self._begin_turn(self.ready.popleft())
-        self._were_waiting = bool(self.ready) and (self._no_workers or not server._has_room())
-        server._note_waiting(self._were_waiting)
+        self._were_waiting = bool(self.ready) and (self._no_workers or not server._gs_has_room())
+        server._gs_note_waiting(self._were_waiting)
         if self.ready and not self._were_waiting:
             # Those who have more to say go on after the loop has looked at all descriptors.
             self._again.start(self.sleeper.ring)
 
     def _begin_observed_turn(self, client: Client) -> None:
         if client.state is not WHOLE:
-            self.server._tell("busy", client.request, client.address)
-        self.server._begin_turn(client)
+            self.server._gs_tell("busy", client.request, client.address)
+        self.server._gs_begin_turn(client)
 
     def _watch_listener(self) -> None:
         fd = self.server.fileno()
@@ -225,7 +225,7 @@ class Serving:
                     self.release("full")
             self._listen()
             return
-        accept, most = server._acceptor()
+        accept, most = server._gs_acceptor()
         for _ in range(min(most, room)):
             error = accept()
             if self.stopping or self._listener is None or error is AcceptError.NOTHING_WAITS:
@@ -281,13 +281,13 @@ class Serving:
             return
         server = self.server
         self.door.read_settings()
-        limits = server._limits
+        limits = server._gs_limits
         if limits.idle_timeout is not None or limits.overflow == "evict" or self.observes:
             self.time_clients()
         elif type(self.lot) is TimedLot:
             self.lot.begin(None, tcp_options.seconds_without_data)
         self.stalls.read_settings()
-        if server._is_paused:
+        if server._gs_is_paused:
             self.hold("paused")
         else:
             self.release("paused")
@@ -298,7 +298,7 @@ class Serving:
     def time_clients(self) -> TimedLot:
         """Have the lot keep its clients in the order of their parking."""
         lot: Any = self.lot
-        idle_timeout = self.server._limits.idle_timeout
+        idle_timeout = self.server._gs_limits.idle_timeout
         if type(lot) is not TimedLot or lot.idle_timeout != idle_timeout:
             lot.__class__ = TimedLot
             lot.begin(idle_timeout, tcp_options.seconds_without_data)
@@ -316,7 +316,7 @@ class Serving:
             self._waits_for_parking = False
             self.release("full")
         if self.observes:
-            self.server._tell("parked", client.request, client.address)
+            self.server._gs_tell("parked", client.request, client.address)
         else:
             self.time_clients().on_park = None
 
@@ -344,7 +344,7 @@ class Serving:
             self.door.networks.release(key)
         self.look_for_room()
         if self.observes and request is not None:
-            self.server._tell("closed", request, client_address)
+            self.server._gs_tell("closed", request, client_address)
 
     def look_for_room(self) -> None:
         """A client has gone; from the hub too."""
@@ -378,7 +378,7 @@ class Serving:
         server = self.server
         self.sleeper.ring_every(self._poll_interval)
         while not self.stopping:
-            if server._accept_one() is not None:
+            if server._gs_accept_one() is not None:
                 self.sleeper.sleep()
             self._begin_turns()
             server.service_actions()

@@ -29,7 +29,7 @@ def run_alone(server: Any, client: Client) -> Outcome:
     handler = client.handler
     if handler.close_connection:
         return END
-    if server._shape().loops:
+    if server._gs_shape().loops:
         handler.handle()
     else:
         ask_on(handler)

@@ -24,7 +24,7 @@ class Stalls:
 
     def read_settings(self) -> None:
         """Watch by the `stall_timeout` that holds now, or not at all."""
-        seconds = self._server._limits.stall_timeout
+        seconds = self._server._gs_limits.stall_timeout
         if seconds != self._seconds:
             self.close()
             if seconds is not None:
@@ -54,7 +54,7 @@ def watch(server: Any, seconds: float) -> StallWatch | None:
 
 def report(server: Any, frame: FrameType, seconds: float) -> None:
     """One WARNING with client, handler class, file and line; from a thread beside the hub's."""
-    server._counters.add("stalls")
+    server._gs_counters.add("stalls")
     found = whereabouts.find(frame)
     if found.handler is None:
         _log.warning(

@@ -109,7 +109,7 @@ class TCPServer(BaseServer):
     ) -> None:
         """Set up the server; may be extended, not overridden."""
         BaseServer.__init__(self, server_address, RequestHandlerClass)
-        self._tls_renewals = tls_renewals.Renewals()
+        self._gs_tls_renewals = tls_renewals.Renewals()
         self.socket = listening.new_server_socket(self.address_family, self.socket_type)
         if bind_and_activate:
             try:
@@ -141,7 +141,7 @@ class TCPServer(BaseServer):
     def server_activate(self) -> None:
         """Listen; may be overridden."""
         # Clients inherit them when they connect, which they may do before serve_forever.
-        self._set_client_options(self.socket)
+        self._gs_set_client_options(self.socket)
         self.socket.listen(self.request_queue_size)
         tcp_options.let_port_be_bound_again(self.socket)
 
@@ -152,22 +152,22 @@ class TCPServer(BaseServer):
         stops accepting first, and goes on with the clients it has. With a `graceful_timeout` the
         server is drained first, for that many seconds at most.
         """
-        self._drain_before_close()
-        self._on_serving_greenlet(self._stop_listening)
+        self._gs_drain_before_close()
+        self._gs_on_serving_greenlet(self._gs_stop_listening)
         self.socket.close()
-        self._on_serving_greenlet(self._close_clients)
+        self._gs_on_serving_greenlet(self._gs_close_clients)
 
-    def _set_client_options(self, listener: Any) -> None:
+    def _gs_set_client_options(self, listener: Any) -> None:
         tcp_options.set_on_listener(
             listener,
             nodelay=self.tcp_nodelay,
-            keepalive=self._limits.tcp_keepalive,
-            write_timeout=self._limits.write_timeout,
+            keepalive=self._gs_limits.tcp_keepalive,
+            write_timeout=self._gs_limits.write_timeout,
         )
 
-    def _stop_listening(self) -> None:
-        if self._serving is not None:
-            self._serving.stop_listening()
+    def _gs_stop_listening(self) -> None:
+        if self._gs_serving is not None:
+            self._gs_serving.stop_listening()
 
     def reload_tls(
         self,
@@ -208,10 +208,10 @@ class TCPServer(BaseServer):
         Raises:
             OSError: as the socket's accept().
         """
-        self._await_request()
-        return listening.accept_request(self.socket, self._accepted_class)
+        self._gs_await_request()
+        return listening.accept_request(self.socket, self._gs_accepted_class)
 
-    def _await_request(self) -> None:
+    def _gs_await_request(self) -> None:
         """Wait for a request where a loop of the program's own calls `get_request()`.
 
         The serving loop calls it only once there is one, and would rather hear that there is none
@@ -220,28 +220,28 @@ class TCPServer(BaseServer):
         Raises:
             TimeoutError: the socket has a timeout, and it is over.
         """
-        serving = self._serving
+        serving = self._gs_serving
         if serving is not None and serving.accepting:
             return
         timeout = self.socket.gettimeout()
         if timeout != 0.0 and not wait_readable(self.fileno(), timeout):
             raise TimeoutError("timed out")
 
-    def _accept_batch(self) -> int:
-        if self.socket is not self._known_listener:
+    def _gs_accept_batch(self) -> int:
+        if self.socket is not self._gs_known_listener:
             # Wrapped with TLS while it serves; wrapping has put it into blocking mode.
             os.set_blocking(self.fileno(), False)
-            self._prepare_listener()
+            self._gs_prepare_listener()
         overridden = type(self).get_request is not TCPServer.get_request
         if overridden or self.socket.gettimeout() is not None:
             # Its second accept could block for as long as that timeout says.
             return 1
-        return _ACCEPT_BATCH if self._hands_over or self._shape().waits_for_data else 1
+        return _ACCEPT_BATCH if self._gs_hands_over or self._gs_shape().waits_for_data else 1
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down and close one request; may be overridden."""
         if self.count_bytes is True:
-            self._counters.add_bytes(*(traffic.volume_of(request) or (0, 0)))
+            self._gs_counters.add_bytes(*(traffic.volume_of(request) or (0, 0)))
         # Says the end to the client even while another process holds the socket as well. An error
         # means that the client has gone: there is nobody to tell. (`suppress` costs six calls.)
         try:  # noqa: SIM105

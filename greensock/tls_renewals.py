@@ -97,7 +97,7 @@ def new_serving(server: Any) -> TlsServing:
 
 def renew(server: Any, certfile: Any, keyfile: Any, password: Any) -> None:
     """What TCPServer.reload_tls does."""
-    number = server._tls_renewals.begin()
+    number = server._gs_tls_renewals.begin()
     tls_serving = _load()
     if tls_serving is None:
         _postponed.append(lambda: _renew_late(server, number, certfile, keyfile, password))

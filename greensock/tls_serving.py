@@ -45,14 +45,14 @@ class TlsServing:
             getattr(listener, "suppress_ragged_eofs", True),
             self._see_off,
         )
-        if server._farewells is None:
-            server._farewells = Farewells()
-        request_class = TlsSocket if server._runs_on_hub() else BlockingTlsSocket
+        if server._gs_farewells is None:
+            server._gs_farewells = Farewells()
+        request_class = TlsSocket if server._gs_runs_on_hub() else BlockingTlsSocket
         #: What makes a request of an accepted descriptor.
         self.new_request = functools.partial(request_class, terms=terms)
         # These serve plain clients too, who may be left from an earlier run or an earlier listener.
-        server._turn = tls_turns.run_turn
-        server._lingering_turn = tls_turns.run_lingering_turn
+        server._gs_turn = tls_turns.run_turn
+        server._gs_lingering_turn = tls_turns.run_lingering_turn
 
     def cooperative(self, request: Any) -> Any:
         """A newcomer's request, for the hub to speak with in place of a thread or child."""
@@ -70,28 +70,28 @@ class TlsServing:
         A thread or a child has nothing else to do, and waits; what serves others does not.
         """
         server = self._server
-        limits = (server._limits.write_timeout, server.handshake_timeout, _FAREWELL)
+        limits = (server._gs_limits.write_timeout, server.handshake_timeout, _FAREWELL)
         patience = next(limit for limit in limits if limit is not None)
-        serving = server._serving
-        if server._is_parents:
+        serving = server._gs_serving
+        if server._gs_is_parents:
             return patience
         if serving is None:
             return 0.0
         if not serving.sleeper.in_this_thread():
             return patience if type(request) is BlockingTlsSocket else 0.0
-        server._counters.begin_whole()
-        server._farewells.begin(request, patience, self._seen_off)
+        server._gs_counters.begin_whole()
+        server._gs_farewells.begin(request, patience, self._seen_off)
         return 0.0
 
     def _seen_off(self) -> None:
         """In the hub: a client who was seen off is gone."""
-        self._server._count_whole_out()
-        if self._server._serving is not None:
-            self._server._serving.look_for_room()
+        self._server._gs_count_whole_out()
+        if self._server._gs_serving is not None:
+            self._server._gs_serving.look_for_room()
 
     def keeps_child(self, client: Client) -> bool:
         """Whether the turns of this client all run in the child that makes its handshake."""
-        return self._server._shape().keeps_child and tls_turns.is_tls(client.request)
+        return self._server._gs_shape().keeps_child and tls_turns.is_tls(client.request)
 
     def run_turns(self, client: Client, kept: KeptChild) -> Outcome:
         """In that child: run them."""
@@ -107,8 +107,8 @@ class TlsServing:
 
 
 def _check(server: Any) -> None:
-    context, limit = server._own_context(), server.handshake_timeout
-    if not server._is_stream():
+    context, limit = server._gs_own_context(), server.handshake_timeout
+    if not server._gs_is_stream():
         raise TypeError("ssl_context is for servers of streams: there is no TLS for datagrams")
     if context is not None and not tls_contexts.is_context(context):
         raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}")
@@ -120,7 +120,7 @@ def _check(server: Any) -> None:
 
 def context_of(server: Any) -> Any:
     """The context for a client whose handshake begins now; None if the server has none."""
-    context = server._own_context()
+    context = server._gs_own_context()
     if context is None and listening.is_ssl_socket(server.socket):
         return server.socket.context
     return context
@@ -137,4 +137,4 @@ def renew(server: Any, number: int, certfile: Any, keyfile: Any, password: Any) 
         )
     else:
         put_in_force = tls_contexts.tried_certificate(context, certfile, keyfile, password)
-    server._tls_renewals.install(number, put_in_force)
+    server._gs_tls_renewals.install(number, put_in_force)

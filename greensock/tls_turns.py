@@ -33,7 +33,7 @@ def is_tls(request: Any) -> bool:
 def note_failure(server: Any, request: Any, client_address: Any, error: object) -> None:
     """Count and log a handshake that came to nothing: the one trace that it leaves."""
     request.handshake_done = True
-    server._counters.add("handshakes_failed")
+    server._gs_counters.add("handshakes_failed")
     _log.debug("%r made no TLS handshake: %s", client_address, error)
 
 
@@ -65,7 +65,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
                 return END
         elif (outcome := _go_on_with_handshake(server, client)) is not None:
             return outcome
-    if client.handler is None and server._shape().begins_unprompted:
+    if client.handler is None and server._gs_shape().begins_unprompted:
         if turns.open_handler(server, client) is None or request._closed:
             return END
         _flush(client)
@@ -98,7 +98,7 @@ def _take_record(server: Any, client: Client) -> Outcome | None:
         data = request.read_now()
     except OSError as error:
         # No handler was reading: nobody but the client has anything to do with it.
-        server._counters.add("disconnects")
+        server._gs_counters.add("disconnects")
         _log.debug("%r broke off: %r", client.address, error)
         return END
     if data is None:
@@ -120,7 +120,7 @@ def run_lingering_turn(
                 return END
         elif (outcome := _linger_over_handshake(server, client, linger, crowd)) is not None:
             return outcome
-    if client.handler is None and not server._shape().begins_unprompted and not request.unread:
+    if client.handler is None and not server._gs_shape().begins_unprompted and not request.unread:
         data = request.receive_within(linger * lingering_turns.FIRST_LINGER, crowd)
         if data is None:
             return PARK

@@ -31,7 +31,7 @@ from greensock.untaken import wait_for_more
 def open_handler(server: Any, client: Client) -> Any:
     """Make the client's handler through `finish_request`; None if that has run it whole."""
     request = client.request
-    shape = server._shape()
+    shape = server._gs_shape()
     if not shape.request_wise:
         server.finish_request(request, client.address)
         return None
@@ -56,7 +56,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
         return run_plain_turn(server, client)
     if not handler.rbufsize or client.request.has_messages:
         return run_unbuffered_turn(server, client)
-    if server._shape().closes_by_default:
+    if server._gs_shape().closes_by_default:
         return _run_http_turn(server, client)
     outcome = run_plain_turn(server, client)
     if outcome is PARK and handler.wbufsize:
@@ -79,11 +79,11 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
         if handler is None:
             return END
         if not _is_plain(server, client):
-            if server._turn is run_plain_turn:
-                server._turn = run_turn
+            if server._gs_turn is run_plain_turn:
+                server._gs_turn = run_turn
             return run_turn(server, client)
     request, rfile = client.request, handler.rfile
-    size = server._first_read
+    size = server._gs_first_read
     for _ in REQUESTS:
         if request.unread:
             if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
@@ -103,7 +103,7 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
             else:
                 request.reads_left = READS_BEFORE_YIELD
                 if size < FIRST_READ_SIZE:
-                    server._first_read = size = FIRST_READ_SIZE
+                    server._gs_first_read = size = FIRST_READ_SIZE
         handler.handle_one_request()
         if handler.rfile is not rfile or handler.connection is not request:
             if not is_seen_through(handler, request):
@@ -127,7 +127,7 @@ def _is_plain(server: Any, client: Client) -> bool:
     handler = client.handler
     if not handler.rbufsize or handler.wbufsize or client.request.has_messages:
         return False
-    return not server._shape().closes_by_default
+    return not server._gs_shape().closes_by_default
 
 
 def _run_http_turn(server: Any, client: Client) -> Outcome:
@@ -135,7 +135,7 @@ def _run_http_turn(server: Any, client: Client) -> Outcome:
     request = client.request
     if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
         return ended
-    run = server._shape().runner_of(client.handler)
+    run = server._gs_shape().runner_of(client.handler)
     for _ in REQUESTS:
         if not request.unread:
             return PARK

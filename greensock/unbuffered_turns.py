@@ -17,7 +17,7 @@ def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
     Such handlers pass the descriptor on, to a subprocess say, which must find what they left.
     """
     handler, request = client.handler, client.request
-    run = server._shape().runner_of(handler)
+    run = server._gs_shape().runner_of(handler)
     size = -1
     for _ in REQUESTS:
         if request._closed:

@@ -47,7 +47,7 @@ def may_begin(server: Any, client: Client) -> bool:
 
 def _judge_of(server: Any, client: Client) -> IsWhole | None:
     """What tells whether the client's next request is whole; None if nothing does."""
-    shape, handler = server._shape(), client.handler
+    shape, handler = server._gs_shape(), client.handler
     if client.state is ENDING or not (shape.reads_ahead if handler is None else handler.rbufsize):
         return None
     judge: IsWhole | None = shape.is_whole
@@ -70,7 +70,7 @@ def _lose(server: Any, client: Client, error: OSError) -> bool:
 
 def run_turn(server: Any, client: Client) -> Outcome:
     """Run one turn on the hub, as `turns.run_turn` does where requests have no known end."""
-    shape = server._shape()
+    shape = server._gs_shape()
     begins_first = client.handler is None and not shape.reads_ahead and shape.is_whole is not None
     if begins_first and client.state is not ENDING and turns.open_handler(server, client) is None:
         return turns.END

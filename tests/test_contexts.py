@@ -71,7 +71,7 @@ def take_turns(mixin: str, name: str) -> None:
             if parks:
                 wait_until_parked(server, count)
     assert variable.get() == other.get() == "unset"
-    eventually(lambda: not server._contexts)
+    eventually(lambda: not server._gs_contexts)
 
 
 @everywhere
@@ -143,7 +143,7 @@ def end_in_context(mixin: str, how: str) -> None:
             ask(each, b"\n")
         if mixin == FORKING:
             eventually(
-                lambda: sum(kept.mark.silent_since > 0 for kept in server._kept_children()) == 2
+                lambda: sum(kept.mark.silent_since > 0 for kept in server._gs_kept_children()) == 2
             )
         else:
             wait_until_parked(server, 2)

@@ -251,8 +251,8 @@ def test_parked_clients_may_be_told_goodbye(alone, mode: str, mixin: str) -> Non
 
 def lingering(server: Any) -> int:
     """How many threads or children wait for their client's next request."""
-    turns = [turn.mark for turn in (getattr(server, "_child_turns", None) or {}).values()]
-    turns += (getattr(server, "_turns_at_work", None) or {}).values()
+    turns = [turn.mark for turn in (getattr(server, "_gs_child_turns", None) or {}).values()]
+    turns += (getattr(server, "_gs_turns_at_work", None) or {}).values()
     return sum(turn.silent_since > 0 for turn in turns)
 
 

@@ -18,7 +18,15 @@ from greensock.testing import running
 from .clients import ask, connect, eventually, receive_all
 from .patched_programs import ANY_PORT, MIXINS, patched, upper
 from .separate_process import PATCHED, UNPATCHED
-from .server_kinds import Echo, make_server, patched_or_not, server_class, under_every_mixin
+from .server_kinds import (
+    TCP,
+    UDP,
+    Echo,
+    make_server,
+    patched_or_not,
+    server_class,
+    under_every_mixin,
+)
 
 pytest_plugins = ["tests.alone"]
 
@@ -163,7 +171,44 @@ def test_every_setting_is_bounded() -> None:
     assert set(limits.Limits.__slots__) == set(limits.CHECKS)
 
 
-# The standard library's private names.
+# Private names.
+
+#: What servers of programs are likely to call their own.
+LIKELY_NAMES = """
+    _pool _workers _lock _tls _turn _turns _drain _serving _shape _stats _counters _limits _clients
+    _hub _loop _pid _requests _suspended _running _stopping _accepting _socket _children _stop _take
+    _listener _closed _ready _timer _log _greenlet _fork _release _collect _resume _suspend _tell
+    _serve _networks _crowd _contexts _cooperative _marks _gone _offer _describe _admit
+""".split()  # noqa: SIM905
+
+
+@under_every_mixin
+@pytest.mark.parametrize("transport", [TCP, UDP])
+def test_private_names_are_kept_apart(mixin: str, transport: str) -> None:
+    with server_class(mixin, transport)(ANY_PORT, Echo) as server:
+        private = {each for each in dir(server) if each[0] == "_" and each[:2] != "__"}
+    known = {"_handle_request_noblock", "_threads"}  # the standard library has them as well
+    ours = ("_gs_", "_BaseServer__")
+    assert [each for each in sorted(private - known) if not each.startswith(ours)] == []
+
+
+def serve_with_names_of_its_own(mixin: str) -> None:
+    attributes = {name: {"of": "the program"} for name in LIKELY_NAMES}
+    server = make_server(mixin, Echo, **attributes)
+    for name in LIKELY_NAMES:
+        setattr(server, name, ["of", "this one"])
+    with running(server) as address, connect(address) as client:
+        assert ask(client, b"a\n") == b"a\n"
+        assert ask(client, b"b\n") == b"b\n"
+        assert all(getattr(server, name) == ["of", "this one"] for name in LIKELY_NAMES)
+    with running(make_server(mixin, Echo, **attributes)) as address:
+        assert _answer(address) == b"a\n"
+
+
+@patched_or_not
+@under_every_mixin
+def test_servers_with_likely_names(alone, mode: str, mixin: str) -> None:
+    alone(mode, serve_with_names_of_its_own, mixin)
 
 
 class Stopping(greensock.StreamRequestHandler):

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(server: Any, make_context: Callable[[], Any] | None) -> None:
     def stop(signum: int, frame: object) -> None:
-        server._drain_or_hurry(server.graceful_timeout)
+        server._gs_drain_or_hurry(server.graceful_timeout)
 
     wishes: list[int] = []
 

@@ -30,7 +30,7 @@ def _work(server: Any, turn: ChildTurn) -> NoReturn:
     status = 1
     try:
         _leave_parent(server, turn.client)
-        status = server._run_child_turn(turn)
+        status = server._gs_run_child_turn(turn)
     finally:
         os._exit(status)
 
@@ -39,7 +39,7 @@ def _leave_parent(server: Any, client: Client) -> None:
     """Close what is the parent's business: every listener, and every other client."""
     listener = getattr(server, "socket", None)
     others = _clients_of(server, client.request)
-    if server._is_stream():
+    if server._gs_is_stream():
         others.append(listener)
     for other in process_servers.others(server):
         others += _clients_of(other, None)
@@ -59,8 +59,8 @@ def _clients_of(server: Any, kept: Any) -> list[Any]:
 
     Those that the lot knows the numbers of are closed at once.
     """
-    serving = server._serving
-    clients: list[Client] = list(server._suspended)
+    serving = server._gs_serving
+    clients: list[Client] = list(server._gs_suspended)
     requests = []
     if serving is not None:
         clients += [each for each in serving.ready if each.lot is None]
@@ -69,7 +69,7 @@ def _clients_of(server: Any, kept: Any) -> list[Any]:
         else:
             serving.lot.descriptors.close_all_but(None if isinstance(kept, tuple) else kept)
     requests += [each.request for each in clients if each.request is not kept]
-    server._serving, server._suspended = None, []
+    server._gs_serving, server._gs_suspended = None, []
     return requests
 
 
@@ -83,7 +83,7 @@ def run_turn(server: Any, turn: ChildTurn) -> int:
         status = 0
         return outcome
 
-    counters = server._counters
+    counters = server._gs_counters
     before = counters.counted_in_child()
     received, sent = counters.bytes_received, counters.bytes_sent
     parks = turns.serve_turn(server, turn.client, run) is PARK
@@ -95,8 +95,8 @@ def run_turn(server: Any, turn: ChildTurn) -> int:
 def _outcome_of(server: Any, turn: ChildTurn) -> Outcome:
     client = turn.client
     if turn.keeps is not None:
-        if server._tls is not None:
-            return server._tls.run_turns(client, turn.keeps)  # type: ignore[no-any-return]
+        if server._gs_tls is not None:
+            return server._gs_tls.run_turns(client, turn.keeps)  # type: ignore[no-any-return]
         return kept_turns.run_turns(server, client, turn.keeps)
     if client.state is ENDING:
         return _end(server, client)
@@ -123,12 +123,12 @@ def _run_one_turn(server: Any, turn: ChildTurn) -> Outcome:
         return END
     wfile = handler.wfile
     kind = type(wfile)
-    linger = server._limits.linger * (lingering_turns.FIRST_LINGER if turn.is_first else 1)
+    linger = server._gs_limits.linger * (lingering_turns.FIRST_LINGER if turn.is_first else 1)
     outcome = GO_ON
     # What this child has read cannot go back to its parent, whoever waits there.
     while outcome is GO_ON:
         outcome = lingering_turns.run_lingering_turn(
-            server, client, linger, server._crowd, turn.mark
+            server, client, linger, server._gs_crowd, turn.mark
         )
     if outcome is PARK and (handler.wfile is not wfile or type(wfile) is not kind):
         # The next child's would be without what was done to it.

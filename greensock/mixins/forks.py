@@ -76,16 +76,22 @@ class ForkingMixIn(_Base):
     # served by the child it has.
     linger = 0.2
 
-    _hands_over = True
-    _of_process = ("active_children", "_child_turns", "_crowd", "_marks", "_vacancies")
-    _shares_unread = False
-    _workers = "processes"
-    _accept_some = BaseServer._accept_one
-    _child_turns: dict[int, ChildTurn] | None = None
-    _crowd: Crowd | None = None
-    _marks: Marks | None = None
-    _vacancies: Vacancies | None = None
-    _makes_room = False
+    _gs_hands_over = True
+    _gs_of_process = (
+        "active_children",
+        "_gs_child_turns",
+        "_gs_crowd",
+        "_gs_marks",
+        "_gs_vacancies",
+    )
+    _gs_shares_unread = False
+    _gs_workers = "processes"
+    _gs_accept_some = BaseServer._gs_accept_one
+    _gs_child_turns: dict[int, ChildTurn] | None = None
+    _gs_crowd: Crowd | None = None
+    _gs_marks: Marks | None = None
+    _gs_vacancies: Vacancies | None = None
+    _gs_makes_room = False
 
     def collect_children(self, *, blocking: bool = False) -> None:
         """Reap the children that have ended; with `blocking`, wait for all of them.
@@ -93,15 +99,15 @@ class ForkingMixIn(_Base):
         From any thread; while the server serves, it is its thread that does so.
         """
         # The children's watchers are that thread's loop's: closed here, they crashed it.
-        self._on_serving_greenlet(functools.partial(self._collect, blocking))
+        self._gs_on_serving_greenlet(functools.partial(self._gs_collect, blocking))
 
-    def _collect(self, blocking: bool) -> None:
+    def _gs_collect(self, blocking: bool) -> None:
         for pid in list(self.active_children or ()):
             if blocking:
                 children.wait_for_exit(pid)
-                self._child_gone(pid)
+                self._gs_child_gone(pid)
             elif children.has_exited(pid):
-                self._child_gone(pid)
+                self._gs_child_gone(pid)
 
     def handle_timeout(self) -> None:
         """Reap the children that have ended; may be extended."""
@@ -113,71 +119,71 @@ class ForkingMixIn(_Base):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child for the request, or park its client."""
-        if self._admit(request, client_address) is not None:
+        if self._gs_admit(request, client_address) is not None:
             return
         client = Client(request, client_address)
         client.state = WHOLE
-        self._begin_whole(request, client_address)
-        if self._serving is None:
-            while not self._has_room():
+        self._gs_begin_whole(request, client_address)
+        if self._gs_serving is None:
+            while not self._gs_has_room():
                 children.wait_for_any(list(self.active_children or ()))
                 self.collect_children()
-        elif not self._has_room():
-            self._serving.ready.append(client)
+        elif not self._gs_has_room():
+            self._gs_serving.ready.append(client)
             return
-        self._fork(client)
+        self._gs_fork(client)
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the children if `block_on_close`."""
         super().server_close()
-        self._on_serving_greenlet(self._dismiss_silent)
-        collect = functools.partial(self.collect_children, blocking=self._blocks_on_close())
-        self._on_serving_greenlet(collect)
-        self._on_serving_greenlet(self._close_clients)
+        self._gs_on_serving_greenlet(self._gs_dismiss_silent)
+        collect = functools.partial(self.collect_children, blocking=self._gs_blocks_on_close())
+        self._gs_on_serving_greenlet(collect)
+        self._gs_on_serving_greenlet(self._gs_close_clients)
         children.leave(self.active_children or ())
-        if self._crowd is not None:
-            self._crowd.close()
-            self._crowd = None
-        if self._vacancies is not None and not self.active_children:
-            self._vacancies.close()
-            self._vacancies = None
+        if self._gs_crowd is not None:
+            self._gs_crowd.close()
+            self._gs_crowd = None
+        if self._gs_vacancies is not None and not self.active_children:
+            self._gs_vacancies.close()
+            self._gs_vacancies = None
 
-    def _blocks_on_close(self) -> bool:
+    def _gs_blocks_on_close(self) -> bool:
         return self.block_on_close
 
-    def _wants_service(self) -> bool:
+    def _gs_wants_service(self) -> bool:
         return type(self).service_actions is not ForkingMixIn.service_actions
 
-    def _in_children(self) -> bool:
+    def _gs_in_children(self) -> bool:
         return True
 
-    def _runs_on_hub(self) -> bool:
+    def _gs_runs_on_hub(self) -> bool:
         return threads_are_greenlets()
 
-    def _request_class(self) -> type[OriginalSocket]:
-        if self._runs_on_hub():
+    def _gs_request_class(self) -> type[OriginalSocket]:
+        if self._gs_runs_on_hub():
             return CooperativeSocket
-        return LingeringSocket if self._shape().needs_request_socket else OriginalSocket
+        return LingeringSocket if self._gs_shape().needs_request_socket else OriginalSocket
 
-    def _hurry_lingering(self, drained_at: float) -> None:
-        self._note_waiting(True)
-        self._dismiss_silent(drained_at)
+    def _gs_hurry_lingering(self, drained_at: float) -> None:
+        self._gs_note_waiting(True)
+        self._gs_dismiss_silent(drained_at)
 
-    def _kept_children(self) -> list[KeptChild]:
-        turns = (self._child_turns or {}).values()
+    def _gs_kept_children(self) -> list[KeptChild]:
+        turns = (self._gs_child_turns or {}).values()
         return [turn.keeps for turn in turns if turn.keeps is not None]
 
-    def _dismiss_silent(self, drained_at: float = 0.0) -> None:
+    def _gs_dismiss_silent(self, drained_at: float = 0.0) -> None:
         """Have each child that keeps its client end once the client is silent."""
-        for child in self._kept_children():
+        for child in self._gs_kept_children():
             child.dismiss(drained_at)
 
-    def _at_work(self) -> Iterator[AtWork]:
-        for pid, turn in list((self._child_turns or {}).items()):
+    def _gs_at_work(self) -> Iterator[AtWork]:
+        for pid, turn in list((self._gs_child_turns or {}).items()):
             client = turn.client
             yield AtWork(client.address, client.request, f"child {pid}", killer(pid))
 
-    def _join_workers(self, timeout: float) -> bool:
+    def _gs_join_workers(self, timeout: float) -> bool:
         deadline = monotonic() + timeout
         self.collect_children()
         while self.active_children and monotonic() < deadline:
@@ -185,58 +191,58 @@ class ForkingMixIn(_Base):
             self.collect_children()
         return not self.active_children
 
-    def _has_room(self) -> bool:
-        return len(self.active_children or ()) < (self._limits.max_children or sys.maxsize)
+    def _gs_has_room(self) -> bool:
+        return len(self.active_children or ()) < (self._gs_limits.max_children or sys.maxsize)
 
-    def _note_waiting(self, waiting: bool) -> None:
-        if self._crowd is not None:
-            self._crowd.set_waiting(waiting or self.draining)
-        if self._vacancies is None:
+    def _gs_note_waiting(self, waiting: bool) -> None:
+        if self._gs_crowd is not None:
+            self._gs_crowd.set_waiting(waiting or self.draining)
+        if self._gs_vacancies is None:
             return
-        if waiting and self._serving is not None and self._limits.overflow == "evict":
-            make_room(self._kept_children(), self._vacancies, len(self._serving.ready))
-            self._makes_room = True
-        elif self._makes_room:
-            withdraw(self._vacancies)
-            self._makes_room = False
+        if waiting and self._gs_serving is not None and self._gs_limits.overflow == "evict":
+            make_room(self._gs_kept_children(), self._gs_vacancies, len(self._gs_serving.ready))
+            self._gs_makes_room = True
+        elif self._gs_makes_room:
+            withdraw(self._gs_vacancies)
+            self._gs_makes_room = False
 
-    def _begin_turn(self, client: Client) -> None:
-        serving = self._serving
+    def _gs_begin_turn(self, client: Client) -> None:
+        serving = self._gs_serving
         if serving is None or not serving.lot.holds(client):
-            self._fork(client)
+            self._gs_fork(client)
             return
         serving.lot.unwatch(client)
-        shape = self._shape()
+        shape = self._gs_shape()
         unprompted = client.handler is None and not shape.waits_for_data
-        if not unprompted and not self._wants_turn(client):
+        if not unprompted and not self._gs_wants_turn(client):
             serving.lot.park(client)
-        elif client.state is ENDING and self._ends_here(client):
+        elif client.state is ENDING and self._gs_ends_here(client):
             serving.lot.discard(client)
-            turns.serve_turn_of_many(self, client, self._turn)
+            turns.serve_turn_of_many(self, client, self._gs_turn)
         else:
             if client.state is not ENDING and not shape.request_wise:
-                self._take_out_of_lot(client)
+                self._gs_take_out_of_lot(client)
             elif unprompted and shape.timeout is not None:
                 # As the child's setup() will, of which nothing comes back.
                 client.request.settimeout(shape.timeout)
-            self._fork(client)
+            self._gs_fork(client)
 
-    def _take_out_of_lot(self, client: Client) -> None:
+    def _gs_take_out_of_lot(self, client: Client) -> None:
         """From now on a child alone has the client."""
-        self._counters.begin_whole()
-        if self._serving is not None:
-            self._serving.lot.forget(client)
+        self._gs_counters.begin_whole()
+        if self._gs_serving is not None:
+            self._gs_serving.lot.forget(client)
         client.state = WHOLE
 
-    def _ends_here(self, client: Client) -> bool:
+    def _gs_ends_here(self, client: Client) -> bool:
         """Whether a parked client's end runs no code of its handler's class."""
         return client.handler is None or (
-            self._shape().finishes_plainly and not client.handler.says_goodbye
+            self._gs_shape().finishes_plainly and not client.handler.says_goodbye
         )
 
-    def _handler_of(self, client: Client) -> Any:
+    def _gs_handler_of(self, client: Client) -> Any:
         if type(client.handler) is Absent:
-            shape = self._shape()
+            shape = self._gs_shape()
             plainly = type(self).finish_request is BaseServer.finish_request and shape.made_plainly
             if not (plainly and shape.finishes_plainly):
                 client.handler = Absent(shape.cls, says_goodbye=True)
@@ -245,102 +251,102 @@ class ForkingMixIn(_Base):
             turns.open_handler(self, client)
         return client.handler
 
-    def _close_client(self, client: Client) -> None:
-        if type(client.handler) is not Absent or self._ends_here(client):
-            super()._close_client(client)
+    def _gs_close_client(self, client: Client) -> None:
+        if type(client.handler) is not Absent or self._gs_ends_here(client):
+            super()._gs_close_client(client)
             return
-        self._take_out_of_lot(client)
+        self._gs_take_out_of_lot(client)
         client.state = ENDING
-        while not self._has_room():
+        while not self._gs_has_room():
             children.wait_for_any(list(self.active_children or ()))
-            self._collect(False)
-        self._fork(client)
+            self._gs_collect(False)
+        self._gs_fork(client)
 
-    def _new_turn(self, client: Client) -> ChildTurn:
+    def _gs_new_turn(self, client: Client) -> ChildTurn:
         """All that a child shares with its parent, which is made before the fork."""
-        if self._crowd is None and self._limits.max_children is not None:
-            self._crowd = Crowd()
-        if self._marks is None:
-            self._marks = Marks()
-        serving = self._serving
+        if self._gs_crowd is None and self._gs_limits.max_children is not None:
+            self._gs_crowd = Crowd()
+        if self._gs_marks is None:
+            self._gs_marks = Marks()
+        serving = self._gs_serving
         returns = serving is not None and serving.lot.holds(client)
-        turn = ChildTurn(client, client.handler is None, returns, self._marks.acquire())
-        if self._is_kept(client):
+        turn = ChildTurn(client, client.handler is None, returns, self._gs_marks.acquire())
+        if self._gs_is_kept(client):
             try:
-                if self._vacancies is None:
-                    self._vacancies = Vacancies()
-                turn.keeps = KeptChild(turn.mark, self._vacancies)
+                if self._gs_vacancies is None:
+                    self._gs_vacancies = Vacancies()
+                turn.keeps = KeptChild(turn.mark, self._gs_vacancies)
             except OSError:
                 turn.mark.release()
                 raise
         return turn
 
-    def _is_kept(self, client: Client) -> bool:
+    def _gs_is_kept(self, client: Client) -> bool:
         """Whether all turns of a client run in the child that is about to be forked."""
         if client.state is ENDING:
             return False
-        if self._tls is not None:
-            return self._tls.keeps_child(client)
-        return self._shape().keeps_child and is_request_socket(client.request)
+        if self._gs_tls is not None:
+            return self._gs_tls.keeps_child(client)
+        return self._gs_shape().keeps_child and is_request_socket(client.request)
 
-    def _fork(self, client: Client) -> None:
-        serving, shape = self._serving, self._shape()
+    def _gs_fork(self, client: Client) -> None:
+        serving, shape = self._gs_serving, self._gs_shape()
         try:
-            turn = self._new_turn(client)
+            turn = self._gs_new_turn(client)
         except OSError:
-            self._have_no_worker(client)
+            self._gs_have_no_worker(client)
             return
         try:
             pid = children.fork()
         except OSError:
             turn.close()
             turn.mark.release()
-            self._have_no_worker(client)
+            self._gs_have_no_worker(client)
             return
         if pid == 0:
             child_work.become_child(self, turn)
         if self.active_children is None:
             self.active_children = set()
-        if self._child_turns is None:
-            self._child_turns = {}
+        if self._gs_child_turns is None:
+            self._gs_child_turns = {}
         self.active_children.add(pid)
-        self._child_turns[pid] = turn
+        self._gs_child_turns[pid] = turn
         if turn.returns:
             # The child has it, and would have it again.
             client.request.forget_unread()
             client.handler = shape.absent
         if serving is not None:
-            turn.watch = ChildWatch(pid, self._child_exited)
+            turn.watch = ChildWatch(pid, self._gs_child_exited)
             serving.worker_started()
         if not turn.returns:
             endings.let_go(self, client)
 
-    def _child_exited(self, pid: int) -> None:
+    def _gs_child_exited(self, pid: int) -> None:
         """In the hub: a child is gone."""
-        if self._serving is not None:
-            self._serving.do_now(functools.partial(self._child_gone, pid))
+        if self._gs_serving is not None:
+            self._gs_serving.do_now(functools.partial(self._gs_child_gone, pid))
 
-    def _child_gone(self, pid: int) -> None:
+    def _gs_child_gone(self, pid: int) -> None:
         """In the serving greenlet: reap a child, and park its client or close it."""
         children.has_exited(pid)
         if self.active_children is not None:
             self.active_children.discard(pid)
-        turn = (self._child_turns or {}).pop(pid, None)
+        turn = (self._gs_child_turns or {}).pop(pid, None)
         if turn is None:
             return
         turn.close()
         left, received, sent, silent_since, evicted = turn.mark.read()
         turn.mark.release()
         parks = bool(left & PARKS)
-        self._counters.add_child(left & ~PARKS)
-        self._counters.add_bytes(received, sent)
-        self._counters.evicted += evicted
+        self._gs_counters.add_child(left & ~PARKS)
+        self._gs_counters.add_bytes(received, sent)
+        self._gs_counters.evicted += evicted
         if not turn.returns:
-            if self._drain is not None:
-                self._drain.note_child(silent_since)
-            self._end_whole(turn.client.request, turn.client.address)
+            if self._gs_drain is not None:
+                self._gs_drain.note_child(silent_since)
+            self._gs_end_whole(turn.client.request, turn.client.address)
             return
-        client, serving = turn.client, self._serving
+        client, serving = turn.client, self._gs_serving
         if parks and serving is None:
             client.state = PARKED
         if serving is not None:
@@ -351,20 +357,20 @@ class ForkingMixIn(_Base):
             client.request.disown_files()
             endings.let_go(self, client)
 
-    def _resume(self, serving: Serving) -> None:
+    def _gs_resume(self, serving: Serving) -> None:
         serving.lot.descriptors = ClientDescriptors()
-        super()._resume(serving)
-        for pid, turn in (self._child_turns or {}).items():
-            turn.watch = ChildWatch(pid, self._child_exited)
+        super()._gs_resume(serving)
+        for pid, turn in (self._gs_child_turns or {}).items():
+            turn.watch = ChildWatch(pid, self._gs_child_exited)
 
-    def _suspend(self, serving: Serving) -> None:
-        super()._suspend(serving)
-        for turn in (self._child_turns or {}).values():
+    def _gs_suspend(self, serving: Serving) -> None:
+        super()._gs_suspend(serving)
+        for turn in (self._gs_child_turns or {}).values():
             turn.unwatch()
 
-    def _release(self, client: Client) -> None:
+    def _gs_release(self, client: Client) -> None:
         """Nothing here: the lot is the parent's, and has no watcher of the client."""
 
-    def _run_child_turn(self, turn: ChildTurn) -> int:
+    def _gs_run_child_turn(self, turn: ChildTurn) -> int:
         """In the child: run the turn; return the exit status."""
         return child_work.run_turn(self, turn)

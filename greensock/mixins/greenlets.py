@@ -61,80 +61,84 @@ class GreenletMixIn(_Base):
     block_on_close = True
     max_greenlets: int | None = None
 
-    _hands_over = True
-    _of_process = ("_pool", "_turns_at_work")
-    _pool: WorkerPool | None = None
+    _gs_hands_over = True
+    _gs_of_process = ("_gs_pool", "_gs_turns_at_work")
+    _gs_pool: WorkerPool | None = None
     #: Those of other threads, in which handlers of earlier runs of `serve_forever` are still busy.
-    _other_pools: tuple[WorkerPool, ...] = ()
-    #: Whether a native thread has its hub for `_pool` only, and leaves it behind at its end.
-    _hub_is_for_greenlets = False
-    _turns_at_work: dict[int, Turn] | None = None
+    _gs_other_pools: tuple[WorkerPool, ...] = ()
+    #: Whether a native thread has its hub for `_gs_pool` only, and leaves it behind at its end.
+    _gs_hub_is_for_greenlets = False
+    _gs_turns_at_work: dict[int, Turn] | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a greenlet for the request, or park its client."""
-        if self._admit(request, client_address) is None:
-            self._begin_whole(request, client_address)
-            self._pool_here().submit((request, client_address))
+        if self._gs_admit(request, client_address) is None:
+            self._gs_begin_whole(request, client_address)
+            self._gs_pool_here().submit((request, client_address))
 
     def process_request_greenlet(self, request: Any, client_address: Any) -> None:
         """As in a server without a mixin but in a greenlet; errors are handled here.
 
         May be extended: it is called once for each turn of a client.
         """
-        turn = self._turns_at_work.get(id(request)) if self._turns_at_work else None
+        turn = self._gs_turns_at_work.get(id(request)) if self._gs_turns_at_work else None
         if turn is None:
             endings.serve_whole(self, request, client_address)
         else:
-            turn.outcome = turns.serve_turn(self, turn.client, self._turn)
+            turn.outcome = turns.serve_turn(self, turn.client, self._gs_turn)
 
     def _handle_request_noblock(self) -> None:
         super()._handle_request_noblock()
-        if self._serving is None and not threads_are_greenlets():
-            self._give_greenlets_time()
+        if self._gs_serving is None and not threads_are_greenlets():
+            self._gs_give_greenlets_time()
 
-    def _give_greenlets_time(self) -> None:
+    def _gs_give_greenlets_time(self) -> None:
         """Turn the hub for the handlers that were begun outside of serve_forever.
 
         Nobody else does: with the caller's thread its greenlets would end, and while it blocks in
         something of its own, they would stand still. The main thread does not end; it may be the
         very client that they wait for.
         """
-        pool = self._pool
+        pool = self._gs_pool
         if pool is None or not pool.is_here() or pool.is_worker():
             return
         fileno: Callable[[], int] | None = getattr(self, "fileno", None)
         timeout = _A_TURN if lifetime.in_main_thread() else self.timeout
         pool.join_unless_readable(-1 if fileno is None else fileno(), timeout)
-        if not pool.busy and self._hub_is_for_greenlets:
+        if not pool.busy and self._gs_hub_is_for_greenlets:
             pool.close()
-            self._pool = None
+            self._gs_pool = None
             lifetime.end_hub_here()
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the handlers if `block_on_close`."""
         super().server_close()
-        if self._blocks_on_close() and not self._is_worker():
-            for pool in self._pools():
-                pool.join(None if self._limits.graceful_timeout is None else 0)
-            self._on_serving_greenlet(self._close_clients)
-        if self._pool is not None and self._pool.is_here():
-            self._pool.close()
+        if self._gs_blocks_on_close() and not self._gs_is_worker():
+            for pool in self._gs_pools():
+                pool.join(None if self._gs_limits.graceful_timeout is None else 0)
+            self._gs_on_serving_greenlet(self._gs_close_clients)
+        if self._gs_pool is not None and self._gs_pool.is_here():
+            self._gs_pool.close()
 
-    def _pools(self) -> tuple[WorkerPool, ...]:
-        return self._other_pools if self._pool is None else (self._pool, *self._other_pools)
+    def _gs_pools(self) -> tuple[WorkerPool, ...]:
+        return (
+            self._gs_other_pools
+            if self._gs_pool is None
+            else (self._gs_pool, *self._gs_other_pools)
+        )
 
-    def _blocks_on_close(self) -> bool:
+    def _gs_blocks_on_close(self) -> bool:
         return self.block_on_close
 
-    def _is_worker(self) -> bool:
-        return any(pool.is_worker() for pool in self._pools())
+    def _gs_is_worker(self) -> bool:
+        return any(pool.is_worker() for pool in self._gs_pools())
 
-    def _at_work(self) -> Iterator[AtWork]:
-        for pool in self._pools():
+    def _gs_at_work(self) -> Iterator[AtWork]:
+        for pool in self._gs_pools():
             for worker, job in pool.at_work():
-                yield self._describe(pool, worker, job)
+                yield self._gs_describe(pool, worker, job)
 
-    def _describe(self, pool: WorkerPool, worker: Any, job: Any) -> AtWork:
+    def _gs_describe(self, pool: WorkerPool, worker: Any, job: Any) -> AtWork:
         request, address = job[:2] if isinstance(job, tuple) else (job.request, job.address)
 
         def cut() -> None:
@@ -144,33 +148,37 @@ class GreenletMixIn(_Base):
 
         return AtWork(address, request, whereabouts.find(worker.gr_frame).line, cut)
 
-    def _join_workers(self, timeout: float) -> bool:
+    def _gs_join_workers(self, timeout: float) -> bool:
         deadline = monotonic() + timeout
-        return all(pool.join(max(0.0, deadline - monotonic())) for pool in self._pools())
+        return all(pool.join(max(0.0, deadline - monotonic())) for pool in self._gs_pools())
 
-    def _pool_here(self) -> WorkerPool:
-        pool = self._pool
+    def _gs_pool_here(self) -> WorkerPool:
+        pool = self._gs_pool
         if pool is None or not pool.is_here():
             hook = type(self).process_request_greenlet
             plain = hook is GreenletMixIn.process_request_greenlet
-            run: Callable[[Any], bool] = self._run_turn if plain else self._run_overridden_turn
-            if plain and not self._is_stream():
-                run = self._run_datagram
-            if self._observes():
-                run = functools.partial(self._run_observed_turn, run)
-            self._other_pools = tuple(each for each in self._pools() if not each.is_done())
-            self._hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
-            pool = self._pool = WorkerPool(run, lambda: self._limits.max_greenlets, self._contexts)
+            run: Callable[[Any], bool] = (
+                self._gs_run_turn if plain else self._gs_run_overridden_turn
+            )
+            if plain and not self._gs_is_stream():
+                run = self._gs_run_datagram
+            if self._gs_observes():
+                run = functools.partial(self._gs_run_observed_turn, run)
+            self._gs_other_pools = tuple(each for each in self._gs_pools() if not each.is_done())
+            self._gs_hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
+            pool = self._gs_pool = WorkerPool(
+                run, lambda: self._gs_limits.max_greenlets, self._gs_contexts
+            )
         return pool
 
-    def _ready_queue(self, serving: Serving) -> ReadyQueue:
-        pool = self._pool_here()
+    def _gs_ready_queue(self, serving: Serving) -> ReadyQueue:
+        pool = self._gs_pool_here()
         return ReadyQueue(pool.jobs, pool.schedule, pool.dispatch)
 
-    def _begin_turn(self, client: Client) -> None:
-        self._pool_here().submit(client)
+    def _gs_begin_turn(self, client: Client) -> None:
+        self._gs_pool_here().submit(client)
 
-    def _run_turn(self, job: Client | tuple[Any, Any]) -> bool:
+    def _gs_run_turn(self, job: Client | tuple[Any, Any]) -> bool:
         """In a worker: run a turn, or a whole request; say whether it wants to go on at once."""
         if isinstance(job, tuple):
             # All that is in these frames while a handler blocks is paid for by every client that
@@ -181,29 +189,29 @@ class GreenletMixIn(_Base):
             except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
                 endings.contain(error)
             finally:
-                self._end_whole(request, client_address)
+                self._gs_end_whole(request, client_address)
             return False
-        # What `turns.serve_turn_of_many` does, and `_goes_on` for the usual outcome: two calls are
-        # 2 % of an exchange.
+        # What `turns.serve_turn_of_many` does, and `_gs_goes_on` for the usual outcome: two calls
+        # are 2 % of an exchange.
         try:
-            outcome = self._turn(self, job)
+            outcome = self._gs_turn(self, job)
         except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
             endings.end_one_of_many(self, job, error)
             return False
         lot = job.lot
-        if outcome is PARK and lot is not None and not self._is_closed:
+        if outcome is PARK and lot is not None and not self._gs_is_closed:
             lot.park(job)
             return False
         if outcome is END:
             endings.end_one_of_many(self, job)
             return False
-        return self._goes_on(job, outcome)
+        return self._gs_goes_on(job, outcome)
 
-    def _quick_beginner(self) -> Beginner | None:
+    def _gs_quick_beginner(self) -> Beginner | None:
         hooks = type(self).process_request, type(self).process_request_greenlet
         if hooks != (GreenletMixIn.process_request, GreenletMixIn.process_request_greenlet):
             return None
-        pool, run = self._pool_here(), quick_runner(self.RequestHandlerClass)
+        pool, run = self._gs_pool_here(), quick_runner(self.RequestHandlerClass)
         jobs = pool.jobs
 
         def begin(request: Any, client_address: Any, server: Any) -> None:
@@ -213,10 +221,10 @@ class GreenletMixIn(_Base):
 
         return begin
 
-    def _run_datagram(self, job: tuple[Any, ...]) -> bool:
-        """In a worker: handle a datagram, through what a `_quick_beginner` found, if one did."""
+    def _gs_run_datagram(self, job: tuple[Any, ...]) -> bool:
+        """In a worker: handle a datagram, through what a `_gs_quick_beginner` found, if one did."""
         if len(job) == 2:
-            return self._run_turn(job)
+            return self._gs_run_turn(job)
         request, client_address, run = job
         try:
             run(request, client_address, self)
@@ -224,70 +232,70 @@ class GreenletMixIn(_Base):
             endings.tell_beside(self, request, client_address, error)
         return False
 
-    def _run_observed_turn(
+    def _gs_run_observed_turn(
         self, run: Callable[[Client | tuple[Any, Any]], bool], job: Client | tuple[Any, Any]
     ) -> bool:
         """As `run`, after on_connection was told."""
         if not isinstance(job, tuple):
-            self._tell("busy", job.request, job.address)
+            self._gs_tell("busy", job.request, job.address)
         return run(job)
 
-    def _run_overridden_turn(self, job: Client | tuple[Any, Any]) -> bool:
-        """As `_run_turn`, through the program's own process_request_greenlet."""
+    def _gs_run_overridden_turn(self, job: Client | tuple[Any, Any]) -> bool:
+        """As `_gs_run_turn`, through the program's own process_request_greenlet."""
         if isinstance(job, tuple):
             try:
-                self._call_overridden(*job)
+                self._gs_call_overridden(*job)
             finally:
-                self._end_whole(*job)
+                self._gs_end_whole(*job)
             return False
-        if self._turns_at_work is None:
-            self._turns_at_work = {}
-        turn = self._turns_at_work[id(job.request)] = Turn(job)
+        if self._gs_turns_at_work is None:
+            self._gs_turns_at_work = {}
+        turn = self._gs_turns_at_work[id(job.request)] = Turn(job)
         try:
-            self._call_overridden(job.request, job.address)
+            self._gs_call_overridden(job.request, job.address)
         finally:
-            del self._turns_at_work[id(job.request)]
+            del self._gs_turns_at_work[id(job.request)]
         if turn.outcome is turns.END:
-            self._release(job)
-        return self._goes_on(job, turn.outcome)
+            self._gs_release(job)
+        return self._gs_goes_on(job, turn.outcome)
 
-    def _call_overridden(self, request: Any, client_address: Any) -> None:
+    def _gs_call_overridden(self, request: Any, client_address: Any) -> None:
         try:
             self.process_request_greenlet(request, client_address)
         except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
             endings.tell_beside(self, request, client_address, error)
 
-    def _goes_on(self, client: Client, outcome: turns.Outcome) -> bool:
+    def _gs_goes_on(self, client: Client, outcome: turns.Outcome) -> bool:
         """Park the client if that is the outcome; say whether it wants another turn at once."""
         lot = client.lot
         if outcome is turns.END:
             return False
         if lot is None:
             # The next run of serve_forever goes on with it, or server_close() ends it.
-            self._come_back(client, outcome)
+            self._gs_come_back(client, outcome)
             return False
-        if outcome is turns.PARK and self._is_closed:
-            self._close_client(client)
+        if outcome is turns.PARK and self._gs_is_closed:
+            self._gs_close_client(client)
         elif outcome is turns.PARK:
             lot.park(client)
         return outcome is turns.GO_ON
 
-    def _leave_hub(self, hub_ends: bool) -> None:
-        pool = next((each for each in self._pools() if each.is_here()), None)
+    def _gs_leave_hub(self, hub_ends: bool) -> None:
+        pool = next((each for each in self._gs_pools() if each.is_here()), None)
         if pool is not None and hub_ends:
             if not pool.is_done():
                 # They may take for ever, and one of them may wait for just this.
-                self._do_not_wait_for_hub()
+                self._gs_do_not_wait_for_hub()
             # A drain has cut what is still there.
             if not self.draining and not (
-                self._blocks_on_close() and pool.join(self._limits.graceful_timeout)
+                self._gs_blocks_on_close() and pool.join(self._gs_limits.graceful_timeout)
             ):
                 pool.kill()
             if not pool.join(_UNWINDING if self.draining else None):
                 _log.warning("a handler lets nobody end it, and is left behind")
                 lifetime.spare_hub()
             pool.close()
-            self._other_pools = tuple(each for each in self._other_pools if each is not pool)
-            if self._pool is pool:
-                self._pool = None
-        super()._leave_hub(hub_ends)
+            self._gs_other_pools = tuple(each for each in self._gs_other_pools if each is not pool)
+            if self._gs_pool is pool:
+                self._gs_pool = None
+        super()._gs_leave_hub(hub_ends)

@@ -77,7 +77,7 @@ def idle_clients(handler_class: Any, server: Any = None) -> str:
     if isinstance(server, ForkingMixIn):
         shape = shape.in_children()
     kept = "as long as handle() runs"
-    if server is not None and not getattr(server, "_is_stream", lambda: True)():
+    if server is not None and not getattr(server, "_gs_is_stream", lambda: True)():
         return "none, they send datagrams"
     if shape.request_wise:
         text = "parked" if shape.waits_for_data else "parked from their first request on"

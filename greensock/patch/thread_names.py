@@ -23,8 +23,8 @@ _outlasting: weakref.WeakSet[Any] = weakref.WeakSet()
 
 def _wait_for_handlers() -> None:
     for server in list(_outlasting):
-        if not server.daemon_threads and server._pool is not None and server._pool.is_here():
-            server._pool.join()
+        if not server.daemon_threads and server._gs_pool is not None and server._gs_pool.is_here():
+            server._gs_pool.join()
 
 
 class Handlers:
@@ -65,7 +65,7 @@ class _ThreadNames:
     block_on_close = True
     _threads: Any = _HandlersOfServer()
 
-    def _blocks_on_close(self) -> bool:
+    def _gs_blocks_on_close(self) -> bool:
         # Nobody waits for daemons, whatever block_on_close says.
         return self.block_on_close and not self.daemon_threads
 
@@ -83,16 +83,16 @@ class GreenletsForThreads(_ThreadNames, GreenletMixIn):
         """As in a server without a mixin but in a greenlet; errors are handled here."""
         GreenletMixIn.process_request_greenlet(self, request, client_address)
 
-    def _pool_here(self) -> WorkerPool:
-        if self._pool is None:
+    def _gs_pool_here(self) -> WorkerPool:
+        if self._gs_pool is None:
             # Once, however many servers there are.
             atexit.unregister(_wait_for_handlers)
             atexit.register(_wait_for_handlers)
             _outlasting.add(self)
-        return super()._pool_here()
+        return super()._gs_pool_here()
 
     def _wait_for_requests(self) -> None:
-        pool = self._pool
+        pool = self._gs_pool
         if pool is not None and not pool.is_worker():
             pool.join()
 
@@ -113,9 +113,9 @@ class ChildrenForThreads(_ThreadNames, ForkingMixIn):
         if turn is None:
             endings.serve_whole(self, request, client_address)
         else:
-            self._status = ForkingMixIn._run_child_turn(self, turn)
+            self._status = ForkingMixIn._gs_run_child_turn(self, turn)
 
-    def _run_child_turn(self, turn: ChildTurn) -> int:
+    def _gs_run_child_turn(self, turn: ChildTurn) -> int:
         self._turn_here = turn
         self._status = 0
         self.process_request_thread(turn.client.request, turn.client.address)

@@ -163,7 +163,9 @@ def test_code_of_a_handler_runs_in_children_only(alone, mode: str, name: str) ->
 
 def wait_until_silent(server: Any, count: int) -> None:
     """Wait until `count` children wait for their client."""
-    eventually(lambda: sum(each.mark.silent_since > 0 for each in server._kept_children()) == count)
+    eventually(
+        lambda: sum(each.mark.silent_since > 0 for each in server._gs_kept_children()) == count
+    )
 
 
 @pytest.mark.parametrize("name", HANDLERS)
@@ -363,7 +365,7 @@ def look_for_neighbours(name: str) -> None:
         } | {
             os.readlink(f"/proc/self/fd/{request.fileno()}")
             for each in neighbours
-            for request in each._serving.lot.clients
+            for request in each._gs_serving.lot.clients
         }
         assert len(of_servers) == 2 * len(neighbours) + 2
         address = stack.enter_context(running(make_server(FORKING, globals()[name], linger=0)))

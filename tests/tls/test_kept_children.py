@@ -44,7 +44,9 @@ def tls_clients(address: Any, count: int) -> Iterator[list[TlsClient]]:
 
 def silent(server: Any, count: int) -> None:
     """Wait until `count` children wait for their client."""
-    eventually(lambda: sum(each.mark.silent_since > 0 for each in server._kept_children()) == count)
+    eventually(
+        lambda: sum(each.mark.silent_since > 0 for each in server._gs_kept_children()) == count
+    )
 
 
 class Goodbye(Pid):
@@ -145,7 +147,7 @@ def make_room() -> None:
     """Who has been silent longest goes; who is busy stays."""
     server = tls_server(Holding, max_children=3, overflow="evict")
     with running(server) as address, tls_clients(address, 3) as (busy, first, second):
-        children = server._kept_children()
+        children = server._gs_kept_children()
         for client, child in ((first, children[1]), (second, children[2])):
             silent(server, 3)
             before = child.mark.silent_since
@@ -160,7 +162,7 @@ def make_room() -> None:
             # Now all three are busy: room is made once one of them is not.
             with BioClient(address) as later:
                 later.try_to_shake_hands()
-                eventually(lambda: server._serving.ready)
+                eventually(lambda: server._gs_serving.ready)
                 assert busy.ask(b"y\n") == b"y\n"
                 assert busy.line() == b""
                 later.shake_hands()
@@ -181,7 +183,7 @@ def test_silent_client_is_not_closed_for_another(overflow: str) -> None:
         pid = client.ask(b"x\n")
         with BioClient(address) as waiting:
             waiting.try_to_shake_hands()
-            eventually(lambda: server._serving.ready)
+            eventually(lambda: server._gs_serving.ready)
             for _ in range(3):
                 # Sent away, it would be answered once more at most.
                 assert client.ask(b"x\n") == pid
@@ -238,7 +240,7 @@ def test_client_in_its_own_handle_keeps_its_child() -> None:
     server = tls_server(ClassicEcho)
     with running(server) as address, tls_clients(address, 1) as (client,):
         assert client.ask(b"x\n") == b"x\n"
-        assert server._kept_children() == []
+        assert server._gs_kept_children() == []
         client.close()
 
 
