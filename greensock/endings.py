@@ -13,6 +13,8 @@ What is raised for one client has three ways to go, and never more than one of t
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 import traceback
 from typing import Any
@@ -34,12 +36,17 @@ def tell(server: Any, request: Any, client_address: Any, error: BaseException) -
             greenlet, what a signal's handler has raised.
     """
     interrupt = _interrupt_in(error)
-    if interrupt is not error:
-        if not isinstance(error, Exception):
-            raise error
-        server.handle_error(request, client_address)
-    if interrupt is not None:
-        interrupts.pass_on(interrupt)
+    try:
+        if interrupt is not error:
+            if not isinstance(error, Exception):
+                raise error
+            server.handle_error(request, client_address)
+        if interrupt is not None:
+            interrupts.pass_on(interrupt)
+    finally:
+        # Here and below: its traceback refers to this frame. As a cycle it would keep the handler,
+        # and with its files the client's connection, until the garbage collector comes.
+        del error, interrupt
 
 
 def _interrupt_in(error: BaseException) -> BaseException | None:
@@ -53,23 +60,38 @@ def _interrupt_in(error: BaseException) -> BaseException | None:
     return before if reached == _CONSTRUCTOR and interrupts.is_interrupt(before) else None
 
 
-def contain(error: BaseException) -> None:
+def contain(server: Any, error: BaseException) -> None:
     """In an `except` clause: end no more than the client for whom `error` was raised.
 
     As the end of its thread would. Of what is no error nothing is said; what is for the program's
-    owner goes to the main greenlet, and is raised here if that is the caller.
+    owner goes to the main greenlet. If that serves, it is left to do first what it is about, the
+    care for a client.
 
     Raises:
-        BaseException: `error`, in the main greenlet.
+        BaseException: `error`, in the main greenlet, if that does not serve.
     """
-    if isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error):
-        interrupts.pass_on(error)
-    elif not isinstance(error, SystemExit | GreenletExit):
-        arguments = threading.ExceptHookArgs((type(error), error, error.__traceback__, None))
-        try:
-            threading.excepthook(arguments)
-        except Exception:  # noqa: BLE001 - a hook of the program's too
-            traceback.print_exc()
+    try:
+        if isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error):
+            serving = server._gs_serving
+            if (
+                serving is None
+                or not serving.sleeper.is_main()
+                or not serving.do_soon(functools.partial(interrupts.pass_on, error))
+            ):
+                interrupts.pass_on(error)
+        elif not isinstance(error, SystemExit | GreenletExit):
+            _print(error)
+    finally:
+        del error
+
+
+def _print(error: BaseException) -> None:
+    """As for an error that ends a thread."""
+    arguments = threading.ExceptHookArgs((type(error), error, error.__traceback__, None))
+    try:
+        threading.excepthook(arguments)
+    except Exception:  # noqa: BLE001 - a hook of the program's too
+        traceback.print_exc()
 
 
 def tell_beside(server: Any, request: Any, client_address: Any, error: BaseException) -> None:
@@ -77,7 +99,9 @@ def tell_beside(server: Any, request: Any, client_address: Any, error: BaseExcep
     try:
         tell(server, request, client_address, error)
     except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
-        contain(raised)
+        contain(server, raised)
+    finally:
+        del error
 
 
 def close(server: Any, request: Any, client_address: Any) -> None:
@@ -85,6 +109,9 @@ def close(server: Any, request: Any, client_address: Any) -> None:
     try:
         server.shutdown_request(request)
     except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+        # How far it has come nobody knows.
+        with contextlib.suppress(AttributeError, OSError):
+            request.close()
         tell(server, request, client_address, error)
 
 
@@ -93,7 +120,7 @@ def close_beside(server: Any, request: Any, client_address: Any) -> None:
     try:
         close(server, request, client_address)
     except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-        contain(error)
+        contain(server, error)
 
 
 def let_go(server: Any, client: Client) -> None:
@@ -159,8 +186,7 @@ def end_after(server: Any, client: Client, error: BaseException) -> None:
         if last is not None:
             tell(server, request, address, last)
     finally:
-        # Its traceback refers to this frame.
-        last = None
+        del error, last
         server._gs_release(client)
         close(server, request, address)
 
@@ -177,4 +203,6 @@ def end_one_of_many(server: Any, client: Client, error: BaseException | None = N
         else:
             end_after(server, client, error)
     except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
-        contain(raised)
+        contain(server, raised)
+    finally:
+        del error

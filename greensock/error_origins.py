@@ -13,11 +13,12 @@ import dis
 import functools
 import inspect
 import select
-from collections.abc import Iterator
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType
 from typing import Any
 
 from gevent import monkey
+
+from greensock.hub.interrupts import left_frames
 
 # Modules whose methods do to a socket what the program asked for.
 _LIBRARIES = {"greensock", "gevent", "socket", "socketserver", "ssl"}
@@ -42,7 +43,7 @@ def is_of_client(error: OSError, request: Any) -> bool:
     if is_stream and isinstance(error, ConnectionRefusedError):
         # Nobody refuses who has been accepted.
         return False
-    frames = list(_frames(error.__traceback__))
+    frames = left_frames(error.__traceback__)
     if not frames:
         return False
     if not error.args and isinstance(error, ConnectionError):
@@ -58,12 +59,6 @@ def is_of_client(error: OSError, request: Any) -> bool:
             return error.errno is not None and is_stream and _is_broken(connections)
         return _is_one_of(called, connections)
     return found
-
-
-def _frames(traceback: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
-    while traceback is not None:
-        yield traceback.tb_frame, traceback.tb_lasti
-        traceback = traceback.tb_next
 
 
 def _connections(request: Any, frames: list[tuple[FrameType, int]]) -> list[Any]:

@@ -109,6 +109,7 @@ class Serving:
         """Serve until the server is asked to stop."""
         server = self.server
         with contextlib.ExitStack() as stack:
+            stack.callback(self.sleeper.close)
             stack.callback(self._close)
             stack.enter_context(contextlib.suppress(CutOff))  # the end of a drain
             listener = getattr(server, "socket", None)
@@ -394,4 +395,3 @@ class Serving:
             self._ended = True
         while self._errands:
             self._errands.popleft()()
-        self.sleeper.close()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from inspect import CO_VARARGS
@@ -32,15 +33,30 @@ def is_interrupt(error: BaseException | None, traceback: TracebackType | None = 
     # Signals are handled in the main thread; `lifetime.in_main_thread` says why this asks so.
     if error is None or threading.get_native_id() != os.getpid():
         return False
-    traceback = traceback or error.__traceback__
-    is_ctrl_c = isinstance(error, KeyboardInterrupt)
+    entries = left_frames(traceback or error.__traceback__)
+    if any(_is_signal_handler(frame) for frame, _ in entries):
+        return True
+    return isinstance(error, KeyboardInterrupt) and not (entries and _raises(*entries[-1]))
+
+
+def left_frames(traceback: TracebackType | None) -> list[tuple[FrameType, int]]:
+    """The frames that an error has left, outermost first, and at which instruction it did.
+
+    Not those that still run, one of which has caught it: before Python 3.13 the `f_locals` of a
+    frame is kept with it. That of a frame which knows the error would be a cycle, which keeps the
+    handler, and with its files the client's connection, until the garbage collector comes.
+    """
+    running: set[int] = set()
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        running.add(id(frame))
+        frame = frame.f_back
+    left = []
     while traceback is not None:
-        if _is_signal_handler(traceback.tb_frame):
-            return True
-        if traceback.tb_next is None:
-            return is_ctrl_c and not _raises(traceback)
+        if id(traceback.tb_frame) not in running:
+            left.append((traceback.tb_frame, traceback.tb_lasti))
         traceback = traceback.tb_next
-    return False
+    return left
 
 
 def _is_signal_handler(frame: FrameType) -> bool:
@@ -56,10 +72,9 @@ def _is_signal_handler(frame: FrameType) -> bool:
     return any(each is frame.f_back for each in given)
 
 
-def _raises(traceback: TracebackType) -> bool:
-    """Whether the instruction that a traceback ends at is a `raise`."""
-    at = traceback.tb_lasti
-    return at >= 0 and not _RAISING.isdisjoint(traceback.tb_frame.f_code.co_code[at : at + 1])
+def _raises(frame: FrameType, at: int) -> bool:
+    """Whether the instruction at an offset is a `raise`."""
+    return at >= 0 and not _RAISING.isdisjoint(frame.f_code.co_code[at : at + 1])
 
 
 def pass_on(error: BaseException) -> None:
@@ -69,9 +84,13 @@ def pass_on(error: BaseException) -> None:
         BaseException: `error`.
     """
     hub = get_hub_if_exists()
-    if hub is None or getcurrent() is hub.parent:
-        raise error
-    hub.loop.run_callback(hub.handle_system_error, type(error), error, error.__traceback__)
+    try:
+        if hub is None or getcurrent() is hub.parent:
+            raise error
+        hub.loop.run_callback(hub.handle_system_error, type(error), error, error.__traceback__)
+    finally:
+        # Its traceback refers to this frame.
+        del error
 
 
 class _Hearer:

@@ -46,6 +46,10 @@ class Sleeper:
         """Whether the caller runs in the thread of the sleeping greenlet."""
         return get_hub_if_exists() is self._hub
 
+    def is_main(self) -> bool:
+        """Whether the caller is the sleeping greenlet, and the main one of its thread."""
+        return getcurrent() is self._greenlet is self._hub.parent
+
     def ring(self) -> None:
         """Wake the greenlet; for hub callbacks of its own thread only."""
         self._rung = True

@@ -187,7 +187,7 @@ class GreenletMixIn(_Base):
             try:
                 endings.serve_whole(self, request, client_address)
             except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-                endings.contain(error)
+                endings.contain(self, error)
             finally:
                 self._gs_end_whole(request, client_address)
             return False
