@@ -88,4 +88,6 @@ class ClientHooks(Unmixed):
         return None if is_foreign(type(self)) else getattr(self, "ssl_context", None)
 
     def _gs_is_stream(self) -> bool:
-        return getattr(self, "socket_type", None) == socket.SOCK_STREAM
+        """Whether clients connect to it, and are accepted."""
+        connected = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+        return getattr(self, "socket_type", None) in connected

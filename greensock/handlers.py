@@ -18,6 +18,7 @@ from greensock.handler_making import being_made, class_of, hand_over
 from greensock.line_limits import reader_class
 from greensock.net.request_sockets import is_request_socket
 from greensock.streams import RequestWriter, SocketReader, SocketWriter
+from greensock.untaken import await_more
 
 
 class BaseRequestHandler:
@@ -249,7 +250,7 @@ def ask_on(handler: Any) -> None:
             handler.wfile.flush()
         # Where it takes nothing of what is there, it is called again once there is more.
         is_untaken = data and (connection.unread, connection.unread_at) == (data, at)
-        if is_untaken and not connection.await_more():
+        if is_untaken and not await_more(connection):
             break
 
 

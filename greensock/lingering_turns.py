@@ -13,7 +13,7 @@ from greensock.outcomes import END, GO_ON, PARK, Lingering, Outcome
 from greensock.single_requests import is_changed, run_alone, serve_one
 from greensock.turns import open_handler
 from greensock.unbuffered_turns import run_unbuffered_turn
-from greensock.untaken import add, wait_for_more
+from greensock.untaken import add, await_more, wait_for_more
 
 # How much of its linger a client is given in its first turn. A crowd that connects, asks once and
 # falls silent would otherwise keep a thread or child each for all of it: 300 threads at 6,000
@@ -127,7 +127,7 @@ def _linger_for_more(
         if server._gs_shares_unread:
             untaken.add(request)
             return PARK
-        return None if request.await_more() else END
+        return None if await_more(request) else END
     add(request, data)
     return None if data else END
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from greensock.hub.lot import Client
-from greensock.net.request_sockets import UNTOUCHED
+from greensock.net.request_sockets import UNTOUCHED, untaken
 from greensock.outcomes import END, GO_ON, PARK, REQUESTS, Outcome
 from greensock.single_requests import serve_one
-from greensock.untaken import comes_more, size_in_kernel
+from greensock.untaken import await_more, end_wait, size_in_kernel, wait_for_more, wait_in_kernel
 
 
 def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
@@ -17,6 +17,11 @@ def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
     Such handlers pass the descriptor on, to a subprocess say, which must find what they left.
     """
     handler, request = client.handler, client.request
+    if untaken and request in untaken:
+        if not request.unread:
+            end_wait(request)
+        elif (outcome := wait_for_more(request)) is not None:
+            return outcome
     run = server._gs_shape().runner_of(handler)
     size = -1
     for _ in REQUESTS:
@@ -29,17 +34,43 @@ def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
         data, at = request.unread, request.unread_at
         if not data:
             at = request.unread_at = UNTOUCHED
-        outcome = serve_one(server, client, run)
+        outcome = serve_one(server, client, run, _leave_to_caller)
         if outcome is not None:
             return outcome
-        if not data and request.unread is data and request.unread_at == at:
-            # Unless it was passed on to somebody who has received.
-            request.unread_at = 0
-            before, size = size, size_in_kernel(request)
-            if size and size == before and not comes_more(request, size):
-                return END
+        if request.unread is data and request.unread_at == at:
+            _flush(handler)
+            size, outcome = _wait(server, request, size)
+            if outcome is not None:
+                return outcome
     else:
         return GO_ON
+    _flush(handler)
+    return PARK if first is None else END
+
+
+def _wait(server: Any, request: Any, size: int) -> tuple[int, Outcome | None]:
+    """After a handler that has received nothing, where it had left `size` bytes in the kernel.
+
+    How many it has left now, and how the turn ends, or None.
+    """
+    # A child's parent would know nothing of what is unread, and not what is waited for.
+    may_park = server._gs_shares_unread
+    if request.unread and not may_park:
+        return -1, None if await_more(request) else END
+    if request.unread:
+        return -1, wait_for_more(request)
+    request.unread_at = 0
+    now = size_in_kernel(request)
+    if not now or now != size:
+        # Perhaps passed on to somebody who has received.
+        return now, None
+    return now, wait_in_kernel(request, now, may_park=may_park)
+
+
+def _leave_to_caller(_: Any) -> None:
+    """What the handler has left is seen to by `_wait`."""
+
+
+def _flush(handler: Any) -> None:
     if handler.wbufsize:
         handler.wfile.flush()
-    return PARK if first is None else END

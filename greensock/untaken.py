@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import select
+import socket
 import struct
 import termios
 from time import monotonic
@@ -22,8 +23,8 @@ from greensock.outcomes import END, PARK, Outcome
 # fill the memory.
 _MOST_UNTAKEN = 1_048_576
 
-# Seconds between looks at bytes that wait in the kernel, where a handler without a buffer left
-# them: nothing tells of further ones. At first and at last, and until it is asked anyway: it may
+# Seconds between looks at bytes that wait in the kernel where nothing tells of further ones, at
+# first and at last; and until the handler is asked anyway: whom it has passed its client on to may
 # have taken as many as came meanwhile.
 _FIRST_LOOK = 0.005
 _LAST_LOOK = 0.05
@@ -60,6 +61,22 @@ def wait_for_more(request: Any) -> Outcome | None:
     return PARK if more is None else END
 
 
+def await_more(request: Any) -> bool:
+    """Block until there is more, as a read of the handler's would; False: there will be no more.
+
+    Of a non-blocking request also False if there is no more yet.
+
+    Raises:
+        RuntimeError, OSError: as `has_more`.
+    """
+    try:
+        data = request.receive(request.read_size)
+    except BlockingIOError:
+        return False
+    add(request, data)
+    return bool(data)
+
+
 def add(request: Any, data: bytes) -> None:
     """Add `data` to the unread bytes of a request whose handler has left all untouched."""
     request.unread = request.unread[request.unread_at :] + data
@@ -74,18 +91,36 @@ def size_in_kernel(request: Any) -> int:
     return int(size)
 
 
-def comes_more(request: Any, size: int) -> bool:
-    """Wait until there are not just `size` bytes in the kernel any more; False: there are no more.
+def wait_in_kernel(request: Any, size: int, *, may_park: bool) -> Outcome | None:
+    """After a handler without a buffer that has left `size` bytes in the kernel.
 
-    True also once that has taken long.
+    None: there is more, or it took long. PARK: the kernel will tell of more, and `end_wait` is to
+    be called then. END: there will be no more.
     """
     poller = monkey.get_original("select", "poll")()
     poller.register(number_of(request), select.POLLRDHUP)
+    if may_park and request.family != socket.AF_UNIX:
+        _set_least(request, size + 1)
+        if size_in_kernel(request) == size and not poller.poll(0):
+            untaken.add(request)
+            return PARK
+        _set_least(request, 1)
     delay = _FIRST_LOOK
     began = monotonic()
     while size_in_kernel(request) == size and monotonic() - began < _LONGEST_WAIT:
         if poller.poll(0):
-            return size_in_kernel(request) != size
+            return None if size_in_kernel(request) != size else END
         pause(delay)
         delay = min(2 * delay, _LAST_LOOK)
-    return True
+    return None
+
+
+def end_wait(request: Any) -> None:
+    """Its handler is called again: it receives as before."""
+    untaken.discard(request)
+    _set_least(request, 1)
+
+
+def _set_least(request: Any, size: int) -> None:
+    """Have the kernel call it readable only once it has `size` bytes, or no more will come."""
+    request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)

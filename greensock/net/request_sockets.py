@@ -176,22 +176,6 @@ class RequestSocket(OriginalSocket):
         """
         return self.receive_now(self.read_size)
 
-    def await_more(self) -> bool:
-        """Block until there is more to read than is unread already; False: there will be no more.
-
-        Of a non-blocking request also False if there is no more yet.
-
-        Raises:
-            OSError: as reading does.
-        """
-        try:
-            data = self.receive(self.read_size)
-        except BlockingIOError:
-            return False
-        self.unread = self.unread[self.unread_at :] + data
-        self.unread_at = 0
-        return bool(data)
-
     def forget_unread(self) -> None:
         """Drop what is unread: somebody else has it."""
         self.unread = b""

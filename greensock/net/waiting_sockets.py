@@ -75,10 +75,10 @@ def checked_timeout(value: Any) -> float | None:
     seconds = value if isinstance(value, float) else float(operator.index(value))
     if seconds != seconds:
         raise ValueError("Invalid value NaN (not a number)")
+    if abs(seconds) > _LONGEST_TIMEOUT:
+        raise OverflowError("timestamp out of range for platform time_t")
     if seconds < 0.0:
         raise ValueError("Timeout value out of range")
-    if seconds > _LONGEST_TIMEOUT:
-        raise OverflowError("timestamp out of range for platform time_t")
     return seconds
 
 
