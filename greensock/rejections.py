@@ -68,7 +68,9 @@ class Rejections:
     def _run(self, job: tuple[Any, Any]) -> bool:
         try:
             with gevent.Timeout(_LONGEST, False):
-                self._call_hook(*job)
+                tls = self._server._gs_tls
+                if tls is None or tls.greet(*job):
+                    self._call_hook(*job)
         finally:
             self._close(*job)
         return False

@@ -270,13 +270,16 @@ class GreenletMixIn(_Base):
         lot = client.lot
         if outcome is turns.END:
             return False
+        is_left = self._gs_serving is None
+        if self._gs_is_closed and (is_left or (lot is not None and outcome is turns.PARK)):
+            # Nobody comes for it any more.
+            self._gs_close_client(client)
+            return False
         if lot is None:
             # The next run of serve_forever goes on with it, or server_close() ends it.
             self._gs_come_back(client, outcome)
             return False
-        if outcome is turns.PARK and self._gs_is_closed:
-            self._gs_close_client(client)
-        elif outcome is turns.PARK:
+        if outcome is turns.PARK:
             lot.park(client)
         return outcome is turns.GO_ON
 

@@ -282,6 +282,9 @@ class ThreadingMixIn(_Base):
         serving = self._gs_serving
         if serving is None and client.state is WHOLE:
             self._gs_count_whole_out()
+        elif serving is None and self._gs_is_closed and outcome is not turns.END:
+            # Nobody comes for it any more.
+            self._gs_close_client(client)
         elif serving is None:
             client.state = BUSY if outcome is turns.END else PARKED
         elif outcome is turns.END and not serving.ready:
