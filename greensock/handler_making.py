@@ -90,7 +90,8 @@ def hand_over(handler: Any) -> bool:
 
 def is_replaced(handler: Any, name: str) -> bool:
     """Whether a handler has something of its own over a method of its class."""
-    return getattr(getattr(handler, name), "__func__", None) is not getattr(type(handler), name)
+    method = getattr(handler, name, None)
+    return getattr(method, "__func__", None) is not getattr(type(handler), name, None)
 
 
 def construct(handler_class: Any, request: Any, client_address: Any, server: Any) -> None:

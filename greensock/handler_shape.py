@@ -146,18 +146,17 @@ class HandlerShape:
 
     `cls`: the class that it makes an instance of. `request_wise`: the server may run its turns.
     `waits_for_data`: a client is parked before there is a handler for it. `parks`: either.
-    `closes_by_default`: whether `close_connection` is True until a request says otherwise, as in
-    http.server. `is_plain_class`: calling the class is nothing but `object.__new__` and its
+    `closes_by_default`: whether `close_connection` is True until a request says otherwise: it is of
+    http.server's. `is_plain_class`: calling the class is nothing but `object.__new__` and its
     `__init__`. `hands_over`: its constructor does by itself what `construct` does for others.
-    `one_at_a_time`: its own handle() is called for each request. `loops`: its handle() is a loop
-    over requests, or around one. `timeout`: what its setup() sets on the request, if that is known.
-    `needs_request_socket`: a plain socket will not do for it, wherever it runs.
-    `begins_unprompted`: its handler begins before its client has said anything. `reads_ahead`: what
-    a client has said by the time it is accepted may be received before there is a handler for it.
-    `made_anew`: each child may make a handler of its own for the same client. `absent`: stands for
-    that in the parent. `made_plainly`: making one runs no code of the program. `finishes_plainly`:
-    nor does its end. `keeps_child`: its turns all run in one child. `is_whole`: tells whether what
-    a client has said is a whole request; None if nobody can.
+    `one_at_a_time`: its own handle() is called for each request. `timeout`: what its setup() sets
+    on the request, if that is known. `needs_request_socket`: a plain socket will not do for it,
+    wherever it runs. `begins_unprompted`: its handler begins before its client has said anything.
+    `reads_ahead`: what a client has said by the time it is accepted may be received before there is
+    a handler for it. `made_anew`: each child may make a handler of its own for the same client.
+    `absent`: stands for that in the parent. `made_plainly`: making one runs no code of the program.
+    `finishes_plainly`: nor does its end. `keeps_child`: its turns all run in one child. `is_whole`:
+    tells whether what a client has said is a whole request; None if nobody can.
     """
 
     __slots__ = (
@@ -171,7 +170,6 @@ class HandlerShape:
         "is_plain_class",
         "is_whole",
         "keeps_child",
-        "loops",
         "made_anew",
         "made_plainly",
         "needs_request_socket",
@@ -214,7 +212,6 @@ class HandlerShape:
             and self.closes_by_default
             and not is_from(cls.handle, "http.server", "BaseHTTPRequestHandler.handle")
         )
-        self.loops = self.closes_by_default or _loops_over_requests(cls)
         self.finishes_plainly = _is_standard(cls, "finish")
         self.absent = Absent(cls)
 

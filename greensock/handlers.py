@@ -255,8 +255,13 @@ def ask_on(handler: Any) -> None:
 
 
 def _is_more_to_come(handler: Any) -> bool:
-    """Wait for the next byte; False at the end of the stream."""
+    """Wait for the next byte; False at the end of the stream.
+
+    True at once where only the handler knows: it reads by another way than its rfile.
+    """
     rfile, connection = handler.rfile, handler.connection
+    if getattr(rfile, "_sock", connection) is not connection:
+        return True
     if hasattr(rfile, "peek"):
         return bool(rfile.peek(1))
     try:

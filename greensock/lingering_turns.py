@@ -14,6 +14,7 @@ from greensock.single_requests import is_changed, run_alone, serve_one
 from greensock.turns import open_handler
 from greensock.unbuffered_turns import run_unbuffered_turn
 from greensock.untaken import add, await_more, wait_for_more
+from greensock.whole_requests import begins_anyway
 
 # How much of its linger a client is given in its first turn. A crowd that connects, asks once and
 # falls silent would otherwise keep a thread or child each for all of it: 300 threads at 6,000
@@ -70,7 +71,9 @@ def _linger(
             if not data:
                 return END
             request.unread = data
-        if is_whole is not None and not (request.receive_whole(is_whole) or server.draining):
+        if is_whole is not None and not (
+            request.receive_whole(is_whole) or begins_anyway(server, client)
+        ):
             break
         outcome: Outcome | None = None
         if shape.closes_by_default:

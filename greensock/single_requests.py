@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from greensock import wrapped_handle
 from greensock.handler_making import is_seen_through
 from greensock.handlers import ask_on
 from greensock.hub.lot import Client
@@ -26,13 +27,13 @@ def run_alone(server: Any, client: Client) -> Outcome:
     TLS put on within the connection, another protocol after an upgrade: from then on it keeps what
     it runs in, as a handler of its own does from the beginning.
     """
-    handler = client.handler
-    if handler.close_connection:
-        return END
-    if server._gs_shape().loops:
-        handler.handle()
-    else:
+    handler, shape = client.handler, server._gs_shape()
+    if not shape.closes_by_default:
         ask_on(handler)
+    elif not shape.one_at_a_time:
+        wrapped_handle.loop(handler)
+    elif not handler.close_connection:
+        wrapped_handle.handle_rest(handler)
     return END
 
 

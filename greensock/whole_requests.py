@@ -40,9 +40,7 @@ def has_spoken(server: Any, client: Client, shape: Any) -> bool:
 def may_begin(server: Any, client: Client) -> bool:
     """Whether a turn of a ready client may begin: its request is whole, or will never be."""
     is_whole = _judge_of(server, client)
-    if is_whole is None or (server.draining and client.request.unread):
-        return True
-    return _receives(server, client, is_whole)
+    return is_whole is None or _receives(server, client, is_whole) or begins_anyway(server, client)
 
 
 def _judge_of(server: Any, client: Client) -> IsWhole | None:
@@ -82,7 +80,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
         return outcome
     for _ in turns.REQUESTS:
         try:
-            begins = request.receive_whole(is_whole) or _begins_anyway(server, client)
+            begins = request.receive_whole(is_whole) or begins_anyway(server, client)
         except OSError as error:
             if handler is None or not shape.one_at_a_time:
                 raise
@@ -120,7 +118,7 @@ def run_turn(server: Any, client: Client) -> Outcome:
     return turns.PARK
 
 
-def _begins_anyway(server: Any, client: Client) -> bool:
+def begins_anyway(server: Any, client: Client) -> bool:
     """Whether what is there of a request is given to its handler, whole or not."""
     handler = client.handler
     return bool(client.request.unread) and (

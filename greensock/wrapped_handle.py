@@ -87,6 +87,24 @@ def handle_one(handler: Any) -> None:
     handler.close_connection = closes
 
 
+def loop(handler: Any) -> None:
+    """Serve requests as http.server's handle() does, from the second on."""
+    while not handler.close_connection:
+        handler.handle_one_request()
+
+
+def handle_rest(handler: Any) -> None:
+    """Call a handler's handle() once for all requests to come."""
+
+    def rest() -> None:
+        _lift(handler, rest)
+        # As it was before http.server's handle() began.
+        handler.close_connection = False
+        loop(handler)
+
+    _call_handle(handler, rest)
+
+
 def meet(handler: Any, error: BaseException) -> None:
     """Have a handler's handle() meet an error that came between two requests."""
 

@@ -115,6 +115,13 @@ def wait_until_parked(server: Any, count: int) -> None:
     eventually(lambda: server.stats().parked == count == server.stats().open)
 
 
+def wait_until_silent(server: Any, count: int) -> None:
+    """Wait until `count` children that keep their client wait for it."""
+    eventually(
+        lambda: sum(each.mark.silent_since > 0 for each in server._gs_kept_children()) == count
+    )
+
+
 def descriptors() -> dict[int, str]:
     """This process's open descriptors and what each refers to."""
     found = {}

@@ -121,8 +121,7 @@ def _run_one_turn(server: Any, turn: ChildTurn) -> Outcome:
     handler = turns.open_handler(server, client)
     if handler is None:
         return END
-    wfile = handler.wfile
-    kind = type(wfile)
+    as_made = _what_it_works_with(handler)
     linger = server._gs_limits.linger * (lingering_turns.FIRST_LINGER if turn.is_first else 1)
     outcome = GO_ON
     # What this child has read cannot go back to its parent, whoever waits there.
@@ -130,7 +129,14 @@ def _run_one_turn(server: Any, turn: ChildTurn) -> Outcome:
         outcome = lingering_turns.run_lingering_turn(
             server, client, linger, server._gs_crowd, turn.mark
         )
-    if outcome is PARK and (handler.wfile is not wfile or type(wfile) is not kind):
-        # The next child's would be without what was done to it.
+    if outcome is PARK and _what_it_works_with(handler) != as_made:
+        # The next child would make one without what was done to this.
         return run_alone(server, client)
     return outcome
+
+
+def _what_it_works_with(handler: Any) -> tuple[Any, ...]:
+    """What of a handler is not to be made anew once it was changed."""
+    rfile, wfile = handler.rfile, handler.wfile
+    # A file that the program has given an attribute is of another type.
+    return rfile, type(rfile), wfile, type(wfile), handler.handle_one_request
