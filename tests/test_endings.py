@@ -46,6 +46,9 @@ class Trap:
 class Treading(KeepAliveRequestHandler):
     """Echoes; steps on its server's trap in each of its methods."""
 
+    # Under ForkingMixIn, a setup() of its own would keep its child.
+    parkable = True
+
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         server.trap.step_on("__init__")
         super().__init__(request, client_address, server)
