@@ -60,6 +60,8 @@ class Latch:
         self._releases: list[Callable[[], Any]] = []
         #: The hubs of the greenlets that wait.
         self._hubs: list[Any] = []
+        #: A lock for each native thread that waits, which it releases as it goes on.
+        self._threads: list[Any] = []
 
     def is_set(self) -> bool:
         return self._set
@@ -86,6 +88,14 @@ class Latch:
         hub = get_hub_if_exists()
         while hub in self._hubs and getcurrent() is not hub:
             sleep(0)
+
+    def let_threads_go(self, patience: float) -> None:
+        """Once it is set: block until the threads that wait go on, or for `patience` seconds each.
+
+        Woken is not yet awake: who has set it would else be through with all it does next.
+        """
+        for gone in tuple(self._threads):
+            gone.acquire(timeout=patience)
 
     def is_awaited_here(self) -> bool:
         """Whether a greenlet of this thread's hub waits, which cannot go on without that."""
@@ -114,7 +124,14 @@ class Latch:
             if self._set:
                 return
             self._releases.append(lock.release)
-        lock.acquire(timeout=timeout)
+        gone = monkey.get_original("_thread", "allocate_lock")()
+        gone.acquire()
+        self._threads.append(gone)
+        try:
+            lock.acquire(timeout=timeout)
+        finally:
+            self._threads.remove(gone)
+            gone.release()
 
     def _wait_in_greenlet(self, hub: Any, timeout: float | None) -> None:
         waiter = Waiter(hub)
