@@ -53,8 +53,11 @@ class BaseServer(Accepting):
     Resources: whoever makes a server calls `server_close()`. Parked clients stay open after
     `shutdown()`, unserved until the next `serve_forever()`; `server_close()` closes them.
 
-    Errors: what a handler raises goes to `handle_error`, if it is an Exception; an OSError from
-    `get_request` means that there is no request after all.
+    Errors: what a handler raises goes to `handle_error`, once, if it is an Exception; an OSError
+    from `get_request` means that there is no request after all. As in socketserver, what else
+    `get_request`, `verify_request` and `service_actions` raise leaves `serve_forever`, and without
+    a mixin what `handle_error` raises, and a handler's SystemExit. What a signal's handler raises
+    goes to the main greenlet, wherever it comes up.
 
     Differs from socketserver: a subclass without `fileno()`, whose `get_request()` reads from a
     queue, say, may call `serve_forever()`: `get_request` is called again and again, and after an
@@ -203,7 +206,8 @@ class BaseServer(Accepting):
         answered first. Handlers that run may finish, and see `self.server.draining`. Then
         `serve_forever` ends, after `timeout` seconds at the latest: what is left then is cut, which
         closes its connection, raises GreenletExit in its greenlet and kills its child. A native
-        thread cannot be ended: it finds its connection closed.
+        thread cannot be ended: it finds its connection closed. This returns in time even where a
+        handler lets nobody end it; without a mixin, `serve_forever` ends when that does.
 
         From anywhere, as `shutdown()`: where waiting could only deadlock it asks for the drain and
         returns None. A second call waits for the same drain. `server_close()` is still the
@@ -348,7 +352,9 @@ class BaseServer(Accepting):
 
         Differs from socketserver: a client who has merely gone away (ConnectionError), or was
         silent for longer than the timeout that its handler had set, is one DEBUG record of the
-        logger `greensock.serve`, and counted apart.
+        logger `greensock.serve`, and counted apart. A connection of the handler's own that fails is
+        an error like others; a bare `raise ConnectionError`, in a method of the handler, says that
+        its client has left.
         """
         error_reports.report(self, request, client_address)
 

@@ -38,16 +38,19 @@ class ClientHooks(Unmixed):
     def reject_request(self, request: Any, client_address: Any) -> None:
         """Called with a client for whom a limit leaves no room, before it is closed.
 
-        Does nothing here. An override may write a busy line; it must not wait for the client, since
-        nobody else is accepted meanwhile.
+        Does nothing here. An override may write a busy line, over TLS after the handshake. It runs
+        in a greenlet of its own, with a cooperative request: while it waits for the client, up to
+        10 s in all, others are accepted. While 32 such clients are waited for, further ones are
+        closed without it; so is, over TLS, one for whom there is only the spare descriptor.
         """
 
     def on_drain(self, handler: Any) -> None:
         """Called with the handler of each parked client that a drain is about to close.
 
-        Does nothing here. An override may say goodbye to the client, and has 0.2 s for it. A client
-        for whose next request a thread or child still waits is parked in this sense; for a TLS
-        client under ForkingMixIn it is called in the child.
+        Does nothing here. An override may say goodbye to the client, and has 0.2 s for it. It runs
+        in a greenlet of its own, while handlers run; without a mixin, while one waits. A client for
+        whose next request a thread or child still waits is parked in this sense; for a TLS client
+        under ForkingMixIn it is called in the child.
         """
 
     def on_connection(self, state: str, request: Any, client_address: Any) -> None:
@@ -64,7 +67,8 @@ class ClientHooks(Unmixed):
             client_address: its address.
 
         It runs in the serving thread, for GreenletMixIn in the client's greenlet, and keeps the
-        client waiting meanwhile. What it raises goes to `handle_error`.
+        client waiting meanwhile. What it raises goes to `handle_error`; `sys.exit()` in it ends
+        nothing but the call.
         """
 
     def _gs_observes(self) -> bool:

@@ -54,8 +54,8 @@ class GreenletMixIn(_Base):
     the greenlets their time. In the main thread that is a turn of the hub; in another, which may
     end, it returns once all have ended, the next request is there, or its `timeout` is over.
 
-    Errors: `sys.exit()` in a handler ends that handler, as in a thread; KeyboardInterrupt reaches
-    the main greenlet.
+    Errors: `sys.exit()` in a handler ends that handler, as in a thread; KeyboardInterrupt, and what
+    a signal's handler raises there, reaches the main greenlet.
     """
 
     block_on_close = True
