@@ -6,6 +6,7 @@ writes from right to left or begins a line that looks like another record's.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -23,7 +24,6 @@ def address_in_words(address: Any) -> str:
     if isinstance(address, (tuple, list)):
         host, port = (*address, "", "")[:2]
         return printable(f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}")
-    if isinstance(address, (bytes, bytearray)):
-        name = bytes(address).decode("utf-8", "backslashreplace")
-        return printable(f"@{name[1:]}" if name[:1] == "\0" else name)
-    return printable(str(address))
+    is_bytes = isinstance(address, (bytes, bytearray))
+    name = os.fsdecode(bytes(address)) if is_bytes else str(address)
+    return printable(f"@{name[1:]}" if name[:1] == "\0" else name)

@@ -44,6 +44,10 @@ def check_value(cls: type, name: str, value: Any) -> None:
     elif name == "timeout":
         if value is not None and not (_is_number(value) and 0 < value < math.inf):
             raise ValueError(f"timeout must be a positive number of seconds or None, not {value!r}")
+    elif name in ("linger", "request_queue_size", "max_packet_size"):
+        _check_kind(name, getattr(cls, name, 0), value)
+        if value < 0:
+            raise ValueError(f"{name} must be 0 or more, not {value!r}")
     elif name == "max_line_size":
         reader_class(value)
     elif name == "request_terminator":

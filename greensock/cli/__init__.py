@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 
 import greensock
 from greensock.cli import run
@@ -12,8 +13,15 @@ from greensock.cli.usage import UsageError
 from greensock.printable import printable
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose users are told their mistake in one line; --help has the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog.removeprefix('greensock').strip()}: {message}".lstrip(": "))
+
+
 def _parser(for_program: bool = False) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="greensock",
         description="socketserver at the scale of idle clients: serve a handler, run a program, "
         "compare mixins, torture servers, watch their clients.",

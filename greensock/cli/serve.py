@@ -23,6 +23,9 @@ __all__ = ["MIXINS", "add_parser", "make_server", "run"]
 
 _log = logging.getLogger("greensock.serve")
 
+# Seconds that a drain may take which has no limit: three years, since timers want a number.
+_NEVER = 1e8
+
 _DESCRIPTION = """\
 Serve a handler until SIGTERM or Ctrl-C. The first lets busy handlers finish, for
 graceful_timeout seconds (30) at most; the second ends it at once. SIGUSR1 writes a table of the
@@ -112,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(server: Any, make_context: Callable[[], Any] | None) -> None:
     def stop(signum: int, frame: object) -> None:
-        server._gs_drain_or_hurry(server.graceful_timeout)
+        timeout = server.graceful_timeout
+        server._gs_drain_or_hurry(_NEVER if timeout is None else timeout)
 
     wishes: list[int] = []
 

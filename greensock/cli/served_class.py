@@ -6,6 +6,7 @@ import inspect
 import os
 import socket
 import stat
+import sys
 from typing import Any
 
 from greensock import base_server, datagram_servers, stream_servers
@@ -52,6 +53,7 @@ def make_server(
     if issubclass(target, base_server.BaseServer):
         base, handler = target, getattr(target, "RequestHandlerClass", None)
     else:
+        _check_handler(target)
         base, handler = _server_class(address), target
     if address.scheme == "udp" and base.socket_type != socket.SOCK_DGRAM:
         raise UsageError(f"--bind: {base.__name__} is no server of datagrams: leave out udp://")
@@ -70,6 +72,31 @@ def make_server(
         raise UsageError(f"cannot listen on {address}: {reason}") from error
     except Exception as error:
         raise UsageError(f"{base.__name__} cannot be made: {in_one_line(error)}") from error
+
+
+def _check_handler(target: Any) -> None:
+    """See whether a class can make handlers.
+
+    Raises:
+        UsageError: it makes something else.
+    """
+    standard = sys.modules.get("socketserver")
+    if standard is not None and issubclass(target, standard.BaseServer):
+        raise UsageError(
+            f"{target.__name__} is a server of the standard library: derive it from greensock's, "
+            f"or run its program with greensock run"
+        )
+    try:
+        makes_handlers = (
+            _takes(inspect.signature(target), 3) and target.__init__ is not object.__init__
+        )
+    except (TypeError, ValueError):
+        makes_handlers = False
+    if not makes_handlers:
+        raise UsageError(
+            f"{target.__name__} is no handler and no server: it must be made with a request, an "
+            f"address and a server"
+        )
 
 
 def _under(base: type, mixin: type | None, names: dict[str, Any]) -> Any:

@@ -48,7 +48,7 @@ def _load_file(place: str) -> Any:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{place} cannot be imported: {in_one_line(error)}") from error
     return module
 
@@ -58,7 +58,7 @@ def _load_module(place: str) -> Any:
         sys.path.insert(0, "")
     try:
         return importlib.import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{place} cannot be imported: {in_one_line(error)}") from error
 
 

@@ -6,8 +6,10 @@ import argparse
 import codecs
 import dataclasses
 import fnmatch
+import math
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -119,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     exchange = _exchange(args, target)
     if args.pid is not None:
         _check_pid(args)
+    _check_command(args.command)
     open_files.raise_limit()
     torture = Torture(args.address, exchange, settings, args.pid, args.command)
     findings: list[Finding] = []
@@ -198,7 +201,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         if (value := getattr(args, name)) is not None
     }
     for name, value in given.items():
-        if value <= 0:
+        if not 0 < value < math.inf:
             raise UsageError(f"--{name} must be more than 0, not {value:g}")
     return dataclasses.replace(QUICK if args.quick else FULL, **given)
 
@@ -217,6 +220,17 @@ def _exchange(args: argparse.Namespace, target: Target) -> Exchange:
         return Pattern(codecs.escape_decode(os.fsencode(args.send))[0], os.fsencode(expected))
     except (ValueError, re.error) as error:
         raise UsageError(f"--send or --expect: {error}") from error
+
+
+def _check_command(command: str | None) -> None:
+    if command is None:
+        return
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--command: {error}") from error
+    if not words:
+        raise UsageError("--command must be what starts the server, not nothing")
 
 
 def _check_pid(args: argparse.Namespace) -> None:

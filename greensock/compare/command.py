@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from errno import EISDIR
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from rich.console import Console
 from greensock.compare.against import changes, other_experiment, other_place, read_result
 from greensock.compare.findings import Finding, judge_all
 from greensock.compare.interrupts import one_interrupt
+from greensock.compare.mistakes import UserMistake
 from greensock.compare.plan import Output, Plan
 from greensock.compare.progress import in_words, open_display
 from greensock.compare.report import Picture, write_report
@@ -32,6 +36,7 @@ def run(plan: Plan, output: Output) -> int:
     0 done; 1 a contender failed; 99 a threshold was crossed (or, with --fail-on-flags, a flag was
     raised or something got worse); 130 interrupted, what was measured so far is still written.
     """
+    check_places(output)
     earlier = read_result(output.against) if output.against is not None else None
     thresholds = [parse_threshold(text, plan.contenders) for text in plan.thresholds]
     talk = Console(stderr=True)
@@ -77,6 +82,28 @@ def run(plan: Plan, output: Output) -> int:
     if flagged or not all(verdict.ok for verdict in verdicts):
         return THRESHOLD_CROSSED
     return DONE
+
+
+def check_places(output: Output) -> None:
+    """See whether the results can be written, before minutes are spent on them.
+
+    Raises:
+        UserMistake: they cannot.
+    """
+    files = [output.html_file, output.json_file if output.json_file != "-" else None]
+    if output.folder is not None:
+        files.append(str(output.folder / "result.json"))
+    for name in filter(None, files):
+        path = Path(name)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(EISDIR, os.strerror(EISDIR), name)
+            # Written beside it first, and then put in its place.
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise UserMistake(f"cannot write {name}: {error.strerror}") from None
 
 
 def write_outputs(

@@ -7,6 +7,7 @@ keys are the long options, and then from the scenario's defaults.
 from __future__ import annotations
 
 import argparse
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
@@ -254,6 +255,16 @@ def read_section(path: Path) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def said_on_command_line(options: argparse.Namespace) -> dict[str, Any]:
+    said = {name: value for name, value in vars(options).items() if value is not None}
+    # `-f FILE TARGET`: argparse takes the target for one more user class.
+    targets = [text for text in said.get("locustfile", ()) if ":" in text]
+    if targets and "target" not in said:
+        said["target"] = targets[0]
+        said["locustfile"] = [text for text in said["locustfile"] if text not in targets]
+    return said
+
+
 def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Output]:
     """Plan and output for what the user said.
 
@@ -262,13 +273,8 @@ def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Outp
     Raises:
         UserMistake: an option is wrong, or does not go with another one.
     """
-    said = {name: value for name, value in vars(options).items() if value is not None}
+    said = said_on_command_line(options)
     said_here = tuple(said)
-    # `-f FILE TARGET`: argparse takes the target for one more user class.
-    targets = [text for text in said.get("locustfile", ()) if ":" in text]
-    if targets and "target" not in said:
-        said["target"] = targets[0]
-        said["locustfile"] = [text for text in said["locustfile"] if text not in targets]
     for name, value in vars(read_section(Path("pyproject.toml"))).items():
         if value is not None:
             said.setdefault(name, value)
@@ -338,7 +344,13 @@ def understand_rate(said: dict[str, Any], default: float) -> tuple[float | None,
 
 
 def understand_expect(text: str) -> str:
-    if text in ("same", "line", "len", "any") or text.startswith("regex:"):
+    if text in ("same", "line", "len", "any"):
+        return text
+    if text.startswith("regex:"):
+        try:
+            re.compile(text.removeprefix("regex:").encode())
+        except re.error as error:
+            raise UserMistake(f"--expect {text}: {error}") from None
         return text
     raise UserMistake(f"--expect must be same, line, len, any or regex:PATTERN, not {text!r}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
 import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -235,7 +236,7 @@ def choose_scenario(name: str | None, target: str | None, locustfile: str | None
 def choose_contenders(mixins: str | None, peers: bool, is_program: bool = False) -> tuple[str, ...]:
     """The contenders' names in the order given, each once."""
     own, others = (OF_PROGRAMS, PEERS_OF_PROGRAMS) if is_program else (MIXINS, PEERS)
-    names = [name.strip() for name in mixins.split(",")] if mixins else list(own)
+    names = list(own) if mixins is None else [name.strip() for name in mixins.split(",")]
     # Who names some of them has chosen.
     if peers and not set(names) & set(others):
         names += others
@@ -254,6 +255,10 @@ def choose_program(text: str, target: str | None, scenario: str | None) -> str:
     """
     if target is not None:
         raise UserMistake(f"--program is compared in place of a target: leave out {target}")
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise UserMistake(f"--program: {error}") from None
     if "{port}" not in text:
         raise UserMistake(
             f'--program must say where its port goes, as in "-m http.server {{port}}", not {text!r}'

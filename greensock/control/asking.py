@@ -73,7 +73,7 @@ def _about(path: Path) -> Snapshot | None:
 def _listens_on(told: Any, wanted: Address) -> bool:
     if wanted.scheme == "unix" or isinstance(told, str):
         # An abstract name is told as it is, and written with an @.
-        return isinstance(told, str) and wanted.host in (told, address_in_words(told.encode()))
+        return isinstance(told, str) and wanted.host in (told, address_in_words(told))
     # A server on all of a machine's addresses is on each of them.
     return told[1] == wanted.port and told[0] in {*_hosts(wanted), "0.0.0.0", "::"}
 
@@ -105,7 +105,7 @@ def ask(path: Path, clients: bool = True) -> Snapshot:
                 _check(about)
         except TimeoutError:
             raise NoControl(f"{path} does not answer; does a handler keep its hub busy?") from None
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise NoControl(f"{path} does not answer as a server of greensock does") from error
         except OSError as error:
             raise NoControl(f"{path}: {error.strerror}") from error

@@ -29,7 +29,7 @@ def headline(about: dict[str, Any]) -> str:
     stats = about["stats"]
     address = about["address"]
     counters = ", ".join(
-        f"{value} {name}"
+        f"{value} {printable(name)}"
         for name, value in stats.items()
         if isinstance(value, int) and name not in ("open", "parked", "busy")
     )

@@ -88,3 +88,36 @@ with Server(("127.0.0.1", 0), Own) as server:
     assert (status, err) == (0, "")
     assert "server __main__.Server\n    each turn of a client in a thread\n" in out
     assert "handler __main__.Own\n    parked\n" in out
+
+
+MAKERS = {
+    "functools.partial(functools.partial(Own), 'more')": (
+        "serves __main__.Own, by functools.partial at 127.0.0.1:",
+        "keep where they run for as long as handle() runs: it is the class's own",
+    ),
+    "functools.partial(SimpleHTTPRequestHandler, directory='.')": (
+        "serves http.server.SimpleHTTPRequestHandler, by functools.partial at 127.0.0.1:",
+        "parked; closed after each request, since HTTP/1.0 is spoken",
+    ),
+    "lambda *given: Own(*given)": ("serves __main__.<lambda> at", "is no class"),
+    "Maker()": ("serves __main__.Maker at", "is no class"),
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_what_makes_handlers_is_named(tmp_path: Path, maker: str) -> None:
+    program = f"""if 1:
+        import functools, socketserver
+        from http.server import SimpleHTTPRequestHandler
+        class Own(socketserver.StreamRequestHandler):
+            def handle(self): pass
+        class Maker:
+            def __call__(self, *given): return Own(*given)
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), {maker}) as server:
+            server.serve_forever()
+    """
+    status, out, err = ended(greensock_run("--check", "-c", program), tmp_path)
+    assert (status, err) == (0, "")
+    first, second = out.splitlines()[:2]
+    assert first.startswith(MAKERS[maker][0])
+    assert MAKERS[maker][1] in second

@@ -161,8 +161,8 @@ def stop(number, frame):
     say("told")
     sys.exit(7)
 signal.signal(signal.SIGTERM, stop)
-client = socket.create_connection(server.server_address)
 try:
+    client = socket.create_connection(server.server_address)
     time.sleep(60)
 finally:
     say("ended")

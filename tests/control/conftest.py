@@ -40,12 +40,17 @@ class Served:
 
 
 @contextlib.contextmanager
-def _served(*arguments: str) -> Iterator[Served]:
+def _served(*arguments: str, before: Callable[[], None] | None = None) -> Iterator[Served]:
     command = [sys.executable, "-m", "greensock", "serve", "--bind", "127.0.0.1:0", *arguments]
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=REPOSITORY
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            cwd=REPOSITORY,
+            preexec_fn=before,
         ) as process,
     ):
         try:
