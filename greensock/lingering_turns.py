@@ -71,9 +71,8 @@ def _linger(
             if not data:
                 return END
             request.unread = data
-        if is_whole is not None and not (
-            request.receive_whole(is_whole) or begins_anyway(server, client)
-        ):
+        begins = is_whole is None or request.receive_whole(is_whole)
+        if not begins and not begins_anyway(server, client):
             break
         outcome: Outcome | None = None
         if shape.closes_by_default:

@@ -1,14 +1,17 @@
 """rfile and wfile with attributes and methods of the program's own."""
 
+import contextlib
 import io
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from greensock import StreamRequestHandler
-from greensock.streams import BufferedSocketWriter, RequestWriter, SocketReader, SocketWriter
+from greensock.net.lingering_sockets import LingeringSocket
+from greensock.streams import RequestWriter, SocketWriter
 from greensock.testing import running
 
 from .clients import ask, connect, exchange, receive_line, wait_until_parked
@@ -20,89 +23,77 @@ pytest_plugins = ["tests.alone"]
 everywhere = pytest.mark.parametrize("mode", [HERE, PATCHED])
 
 
-class Sock:
-    """What a file is on."""
-
-    unread, unread_at = b"", 0
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self.left: list[bytes] = [b"one\n", b"two\n"]
-
-    def sendall(self, data: bytes) -> None:
-        self.sent.append(bytes(data))
-
-    def receive(self, size: int) -> bytes:
-        return self.left.pop(0) if self.left else b""
-
-    def fileno(self) -> int:
-        return 7
-
-    def _decref_socketios(self) -> None:
-        pass
+@contextlib.contextmanager
+def pair() -> Iterator[tuple[Any, socket.socket]]:
+    """A request socket, and its client."""
+    here, there = socket.socketpair()
+    request = LingeringSocket(fileno=here.detach())
+    with request, there:
+        yield request, there
 
 
-def buffered(sock: Any) -> BufferedSocketWriter:
-    return BufferedSocketWriter(sock, 100)
-
-
-@pytest.mark.parametrize("make", [SocketWriter, buffered])
-def test_writer_takes_attributes(make: Any) -> None:
-    sock = Sock()
-    file, plain = make(sock), make(sock)
-    write = file.write
-    file.write = lambda data: write(data.upper())
-    file.tag, file.tag2 = 1, 2
-    file.tag = 3
-    del file.tag2
-    assert file.tag == 3
-    assert vars(file).keys() == {"write", "tag"}
-    with pytest.raises(AttributeError):
-        file.tag2  # noqa: B018
-    with pytest.raises(AttributeError):
+@pytest.mark.parametrize("kind", ["request", "any", "buffered"])
+def test_writer_takes_attributes(kind: str) -> None:
+    with pair() as (request, client):
+        kinds = {"request": RequestWriter, "any": SocketWriter}
+        make = kinds.get(kind, lambda sock: sock.makefile("wb", 100))
+        file, plain = make(request), make(request)
+        write = file.write
+        file.write = lambda data: write(data.upper())
+        file.tag, file.tag2 = 1, 2
+        file.tag = 3
         del file.tag2
-    with pytest.raises(AttributeError):
-        file.closed = True
-    file.write(b"a")
-    file.writelines([b"b", b"c"])
-    file.flush()
-    assert b"".join(sock.sent) == b"ABC"
-    file.close()
-    assert file.closed
-    assert file.tag == 3
-    with pytest.raises(ValueError, match="closed file"):
-        file.write(b"d")
-    # Nobody else's are concerned, and it is what it was.
-    assert type(plain).__name__ == type(file).__name__
-    assert isinstance(file, SocketWriter)
-    assert isinstance(file, io.BufferedIOBase)
-    plain.write(b"e")
-    plain.close()
-    assert b"".join(sock.sent) == b"ABCe"
+        assert file.tag == 3
+        assert vars(file).keys() == {"write", "tag"}
+        for forbidden in (lambda: file.tag2, lambda: delattr(file, "tag2")):
+            with pytest.raises(AttributeError):
+                forbidden()
+        with pytest.raises(AttributeError):
+            file.closed = True
+        file.write(b"a")
+        file.writelines([b"b", b"c"])
+        file.flush()
+        file.close()
+        assert file.closed
+        assert file.tag == 3
+        with pytest.raises(ValueError, match="closed file"):
+            file.write(b"d")
+        # Nobody else's are concerned, and it is what it was.
+        assert type(plain).__name__ == type(file).__name__
+        assert isinstance(file, SocketWriter)
+        assert isinstance(file, io.BufferedIOBase)
+        plain.write(b"e")
+        plain.close()
+        assert client.recv(100) == b"ABCe"
 
 
 def test_reader_takes_attributes() -> None:
-    file: Any = SocketReader(Sock())
-    readline = file.readline
-    file.readline = lambda *size: readline(*size).upper()
-    file.tag = "tag"
-    assert file.peek() == b"one\n"
-    assert list(file) == [b"ONE\n", b"TWO\n"]
-    assert (file.tag, file.name, file.mode) == ("tag", 7, "rb")
-    del file.readline
-    assert file.readline() == b""
-    with file:
-        pass
-    assert file.closed
-    assert file.tag == "tag"
+    with pair() as (request, client):
+        client.sendall(b"one\ntwo\n")
+        client.shutdown(socket.SHUT_WR)
+        file = request.makefile("rb")
+        readline = file.readline
+        file.readline = lambda *size: readline(*size).upper()
+        file.tag = "tag"
+        assert file.peek()[:4] == b"one\n"
+        assert list(file) == [b"ONE\n", b"TWO\n"]
+        assert (file.tag, file.name, file.mode) == ("tag", request.fileno(), "rb")
+        del file.readline
+        assert file.readline() == b""
+        with file:
+            pass
+        assert file.closed
+        assert file.tag == "tag"
 
 
 def test_file_without_attributes_has_no_room_for_them() -> None:
-    for file in (SocketReader(Sock()), SocketWriter(Sock()), RequestWriter(Sock())):
-        before = sys.getsizeof(file)
-        assert not hasattr(file, "__dict__")
-        file.tag = 1  # type: ignore[union-attr]
-        assert sys.getsizeof(file) == before
+    with pair() as (request, _):
+        for file in (request.makefile("rb"), SocketWriter(request), RequestWriter(request)):
+            before = sys.getsizeof(file)
+            assert not hasattr(file, "__dict__")
+            file.tag = 1
+            assert sys.getsizeof(file) == before
+            file.close()
 
 
 class Wrapped:

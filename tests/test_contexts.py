@@ -11,7 +11,15 @@ import pytest
 from greensock import StreamRequestHandler
 from greensock.testing import running
 
-from .clients import ask, clients, connect, eventually, exchange, wait_until_parked
+from .clients import (
+    ask,
+    clients,
+    connect,
+    eventually,
+    exchange,
+    wait_until_parked,
+    wait_until_silent,
+)
 from .separate_process import HERE, NATIVE_THREADS, PATCHED
 from .server_kinds import FORKING, GREENLET, MIXINS, NONE, Echo, make_server, under_every_mixin
 
@@ -142,9 +150,7 @@ def end_in_context(mixin: str, how: str) -> None:
         for each in (client, client_too):
             ask(each, b"\n")
         if mixin == FORKING:
-            eventually(
-                lambda: sum(kept.mark.silent_since > 0 for kept in server._gs_kept_children()) == 2
-            )
+            wait_until_silent(server, 2)
         else:
             wait_until_parked(server, 2)
         if how == "leave":

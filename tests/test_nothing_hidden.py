@@ -163,9 +163,7 @@ def test_wrapper_on_the_instance_is_not_passed_by(mixin: str, base: Any) -> None
     assert seen == ["in", "out"]
 
 
-def make_in_many_ways(base: Any) -> dict[str, tuple[Any, bool]]:
-    """Handler classes and what else makes handlers; whether their clients are parked."""
-
+def with_arguments(base: Any) -> Any:
     class WithArguments(base):  # type: ignore[misc]
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             assert len(args) == 4
@@ -179,6 +177,10 @@ def make_in_many_ways(base: Any) -> dict[str, tuple[Any, bool]]:
         def answer(self) -> str:
             return str(self.word)
 
+    return functools.partial(functools.partial(WithArguments, 1), word="page")
+
+
+def guarded(base: Any) -> Any:
     class Guarded(base):  # type: ignore[misc]
         def __setattr__(self, name: str, value: Any) -> None:
             assert name not in ("handle", "finish")
@@ -187,57 +189,69 @@ def make_in_many_ways(base: Any) -> dict[str, tuple[Any, bool]]:
         def __delattr__(self, name: str) -> None:
             raise AssertionError(name)
 
-    class Slotted(base):  # type: ignore[misc]
-        __slots__ = ("word",)
+    return Guarded
 
-    def call(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        handler = type.__call__(cls, *args, **kwargs)
+
+def slotted(base: Any) -> Any:
+    return type("Slotted", (base,), {"__slots__": ("word",)})
+
+
+def by_metaclass(base: Any) -> Any:
+    def call(cls: Any, *args: Any) -> Any:
+        handler = type.__call__(cls, *args)
         assert type(handler) is cls
         return handler
 
-    meta = type("Meta", (type,), {"__call__": call})
+    return type("Meta", (type,), {"__call__": call})("ByMetaclass", (base,), {})
 
+
+def by_function(base: Any) -> Any:
+    made = with_arguments(base)
+    return lambda *args: made(*args)
+
+
+def of_another_class(base: Any) -> Any:
     class Another(base):  # type: ignore[misc]
-        def handle(self) -> None:
-            self.answer = lambda: "page"
-            super().handle()
-
-    class Choosing(base):  # type: ignore[misc]
         def __new__(cls, *args: Any) -> Any:
-            return object.__new__(ChosenInstead)
+            return object.__new__(Chosen)
 
         def answer(self) -> str:
             raise AssertionError("the other class answers")
 
-    class ChosenInstead(Choosing, Another):
+    class Chosen(Another):
         answer = base.answer
 
-    with_word = functools.partial(functools.partial(WithArguments, 1), word="page")
-    return {
-        "partial": (with_word, True),
-        "__setattr__": (Guarded, True),
-        "__slots__": (Slotted, True),
-        # Whoever calls a metaclass's own __call__ gets no more than what comes of it.
-        "metaclass": (meta("ByMetaclass", (base,), {}), base is Lines),
-        "factory": (lambda *args: with_word(*args), False),
-        "instead": (Choosing, False),
-    }
+        def handle(self) -> None:
+            super().handle()
+
+    return Another
 
 
-WAYS = ("partial", "__setattr__", "__slots__", "metaclass", "factory", "instead")
+#: What makes a handler class of a base, and for which bases its clients are parked. Whoever calls a
+#: metaclass's own __call__ gets no more than what comes of it.
+WAYS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    each.__name__: (each, parked)
+    for each, parked in (
+        (with_arguments, (Page, Lines)),
+        (guarded, (Page, Lines)),
+        (slotted, (Page, Lines)),
+        (by_metaclass, (Lines,)),
+        (by_function, ()),
+        (of_another_class, ()),
+    )
+}
 
 
 @without_children
 @both
 @pytest.mark.parametrize("way", WAYS)
 def test_handler_is_made_as_the_program_says(mixin: str, base: Any, way: str) -> None:
-    handler, is_parked = make_in_many_ways(base)[way]
-    ask_twice(mixin, handler, parked=is_parked)
+    make, parked = WAYS[way]
+    ask_twice(mixin, make(base), parked=base in parked)
 
 
 def make_in_children(name: str, way: str) -> None:
-    handler, _ = make_in_many_ways(globals()[name])[way]
-    server = make_server("forking", handler, linger=0.001)
+    server = make_server("forking", WAYS[way][0](globals()[name]), linger=0.001)
     with running(server) as address, connect(address) as client:
         for _ in range(2):
             exchange(client, GET, b"page")
