@@ -49,8 +49,9 @@ class ClientHooks(Unmixed):
 
         Does nothing here. An override may say goodbye to the client, and has 0.2 s for it. It runs
         in a greenlet of its own, while handlers run; without a mixin, while one waits. A client for
-        whose next request a thread or child still waits is parked in this sense; for a TLS client
-        under ForkingMixIn it is called in the child.
+        whose next request a thread or child still waits is parked in this sense. Under ForkingMixIn
+        it is called in a child where there is one, or where making the handler anew or its end is
+        code of the program's; else in the parent, which makes the handler for it.
         """
 
     def on_connection(self, state: str, request: Any, client_address: Any) -> None:

@@ -43,7 +43,7 @@ class Chat(KeepAliveRequestHandler):
     """Sends each line to everybody else. The first line of a client is its name.
 
     Most of its clients are parked most of the time, and are written to all the same. Under
-    ForkingMixIn nobody hears anybody: the table of clients is the parent's.
+    ForkingMixIn nobody hears anybody: each client's child has a table of its own.
     """
 
     request_terminator = b"\n"

@@ -36,9 +36,11 @@ class BaseRequestHandler:
 
     - `parkable`: whether the server may call `handle_one_request()` in place of `handle()`, one
       turn at a time, and park the client in between. None (the default): it may, if `handle()` is
-      known to be nothing but that loop. True promises it for a `handle()` of one's own, which the
-      server then never calls; that of an `http.server` handler it calls for each request by
-      itself. False: never.
+      known to be nothing but that loop, and of an `http.server` handler if `setup()` and
+      `handle_one_request()` are the standard ones. True promises it for a `handle()` of one's own,
+      which the server then never calls; that of an `http.server` handler it calls for each request
+      by itself. It also promises that under ForkingMixIn each child may make the handler anew, with
+      its constructor and `setup()`. False: never.
     - `defer_until_data`: if True, a client who has sent nothing yet is parked, without a handler,
       until its first byte (for protocols in which the client speaks first). None (the default):
       so for request-wise handlers whose `setup()` is the standard one, where nobody can tell.
@@ -196,8 +198,9 @@ class KeepAliveRequestHandler(StreamRequestHandler):
 
     A subclass defines `handle_one_request()`: it reads one request and answers it. While its client
     is silent, the client costs an open socket, this object and one watcher: no greenlet, no thread,
-    no child, under any mixin. What is kept on `self` is there in the next turn (except under
-    ForkingMixIn, where a turn runs in a child and what it changes stays there).
+    no child, under any mixin. What is kept on `self`, or in a ContextVar, is there in the next turn.
+    Under ForkingMixIn a turn runs in a child, which makes the handler anew, and what it changes
+    stays there; unless it has a constructor or `setup()` of its own, which keep its child.
 
     Methods to override: `handle_one_request()`.
 
@@ -217,6 +220,9 @@ class KeepAliveRequestHandler(StreamRequestHandler):
     `handle_one_request()` is called only when at least one byte is there; it may read more than
     that, and blocks then like any handler: its greenlet, thread or child is taken for that long.
     Other greenlets may write to a parked client: only its reading is the lot's.
+
+    A handler may put something else in the place of `rfile` and `connection`, TLS on top of them
+    say. Then its client is parked no more: it keeps its greenlet, thread or child.
     """
 
     close_connection = False
