@@ -322,8 +322,8 @@ class BaseServer(Accepting):
         """Make an instance of RequestHandlerClass, whose constructor handles the request.
 
         Differs from socketserver: a client who is parked is finished later; an override of this
-        method is called once a client, in its first turn; under ForkingMixIn once in each child that
-        makes the handler anew.
+        method is called once a client, in its first turn; under ForkingMixIn once in each child
+        that makes the handler anew.
         """
         handler_class = self.RequestHandlerClass
         if self._gs_tls is not None and not self._gs_tls.greet(request, client_address):

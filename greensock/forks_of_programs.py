@@ -70,10 +70,10 @@ def _leave(server: Any, in_hand: list[Any]) -> None:
     serving = server._gs_serving
     lives_on = False
     whole = 0
+    if server._gs_runs_on_hub() and server._gs_is_worker():
+        children.end_with_this_greenlet()
     if serving is not None and serving.sleeper.in_this_thread():
         lives_on = serving.sleeper.is_of_caller()
-        if server._gs_is_worker():
-            children.end_with_this_greenlet()
         # At most one: a datagram counts as none.
         whole = any(request not in serving.lot.clients for request in in_hand)
         _leave_clients(server, serving, in_hand)
@@ -86,7 +86,8 @@ def _leave(server: Any, in_hand: list[Any]) -> None:
     server._gs_counters.renew(int(whole))
     if hasattr(server, "_gs_tls_renewals"):
         server._gs_tls_renewals = Renewals()
-    if serving is not None and not lives_on:
+    # Also between the beginning of a run, or its end, and that of `_gs_serving`.
+    if not lives_on and not vars(server)["_BaseServer__is_shut_down"].is_set():
         _forget_run(server)
     vars(server)["_gs_is_parents"] = False
 

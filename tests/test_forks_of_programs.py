@@ -5,7 +5,6 @@ children, which `ForkingMixIn` makes, are none of these.
 """
 
 import contextlib
-import faulthandler
 import multiprocessing
 import os
 import select
@@ -25,7 +24,7 @@ from gevent import monkey
 from greensock.testing import running
 
 from .clients import ask, clients, connect, eventually, receive_all, wait_until_parked
-from .separate_process import LIBUV, PATCHED, PATCHED_LIBUV, STUCK, UNPATCHED
+from .separate_process import LIBUV, PATCHED, STUCK, UNPATCHED
 from .server_kinds import (
     ANY_PORT,
     FORKING,
@@ -41,7 +40,7 @@ from .server_kinds import (
 
 pytest_plugins = ["tests.alone"]
 
-in_each_process = pytest.mark.parametrize("mode", [UNPATCHED, PATCHED, LIBUV, PATCHED_LIBUV])
+in_each_process = pytest.mark.parametrize("mode", [UNPATCHED, PATCHED, LIBUV])
 
 
 class WhoServes(Echo):
@@ -97,8 +96,7 @@ def serve_until_told(server: Any, told: int) -> None:
     """Serve, and shut down from a thread once there is something in the pipe `told`."""
 
     def stop() -> None:
-        while not select.select([told], [], [], 0)[0]:
-            gevent.sleep(0.005)
+        select.select([told], [], [])
         server.shutdown()
 
     thread = threading.Thread(target=stop)
@@ -479,7 +477,7 @@ def fork_amid_locks(mixin: str) -> None:
 
 
 def serve_one(server: Any) -> None:
-    faulthandler.dump_traceback_later(STUCK / 2, exit=True)
+    signal.alarm(round(STUCK))
     server.server_close()
     with new_server(NONE) as other, running(other) as address:
         ask_until_all_answered(address, {os.getpid()})

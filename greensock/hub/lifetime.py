@@ -26,6 +26,18 @@ from greensock.hub.fork_gate import fork_gate
 # patched process that each make their first hub at the same time deadlock.
 _LAZY_SETTINGS = ("loop", "format_context", "resolver", "threadpool")
 
+# On libuv, a process whose parent has ended a hub in any thread has its loop already, which was made
+# for that, and shares its epoll with the parent and with each of its other children.
+_is_forked = False
+
+
+def _note_fork() -> None:
+    global _is_forked
+    _is_forked = True
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
 # Seconds between looks for a signal where only Python code would notice it (see below).
 _SIGNAL_CHECK_INTERVAL = 0.2
 
@@ -110,6 +122,8 @@ def borrowed_hub() -> Iterator[bool]:
     with fork_gate:
         _load_lazy_settings()
         hub = get_hub()
+        if made_here and main and _is_forked:
+            hub.loop.reinit()
     alarm: Any = None
     if main and not hub.loop.default:
         # gevent was first imported in another thread. Signals are noticed by the default loop and
