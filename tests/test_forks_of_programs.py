@@ -5,15 +5,11 @@ children, which `ForkingMixIn` makes, are none of these.
 """
 
 import contextlib
-import multiprocessing
 import os
 import select
 import signal
-import sys
-import threading
 import traceback
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +20,22 @@ from gevent import monkey
 from greensock.testing import running
 
 from .clients import ask, clients, connect, eventually, receive_all, wait_until_parked
-from .separate_process import LIBUV, PATCHED, STUCK, UNPATCHED
+from .forking_programs import (
+    WhoServes,
+    ask_until_all_answered,
+    child,
+    child_that_serves,
+    fork,
+    new_server,
+    served_by,
+)
+from .separate_process import LIBUV, PATCHED, UNPATCHED
 from .server_kinds import (
     ANY_PORT,
-    FORKING,
     GREENLET,
     NONE,
     THREADING,
     ClassicEcho,
-    Echo,
-    make_server,
     server_class,
     under_every_mixin,
 )
@@ -41,96 +43,6 @@ from .server_kinds import (
 pytest_plugins = ["tests.alone"]
 
 in_each_process = pytest.mark.parametrize("mode", [UNPATCHED, PATCHED, LIBUV])
-
-
-class WhoServes(Echo):
-    """Answers with the process that serves: a child of ForkingMixIn's with its parent's."""
-
-    def handle_one_request(self) -> None:
-        if self.rfile.readline():
-            self.wfile.write(b"%d\n" % served_by(self.server))
-
-
-def served_by(server: Any) -> int:
-    return os.getppid() if server.forks else os.getpid()
-
-
-def new_server(mixin: str, handler: Any = WhoServes, **attributes: Any) -> Any:
-    attributes = {"linger": 0.001, "forks": mixin == FORKING, **attributes}
-    return make_server(mixin, handler, **attributes)
-
-
-def fork() -> int:
-    """As a program forks."""
-    with warnings.catch_warnings():
-        # Of threads, from 3.12 on; they are what this is about.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
-@contextlib.contextmanager
-def child(run: Callable[[], Any]) -> Iterator[int]:
-    """A process of the program's own that does `run`, and is to end well."""
-    pid = fork()
-    if pid == 0:
-        status = 1
-        try:
-            run()
-            status = 0
-        except BaseException:  # noqa: BLE001
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    try:
-        yield pid
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        raise
-    finally:
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status == 0, status
-
-
-def serve_until_told(server: Any, told: int) -> None:
-    """Serve, and shut down from a thread once there is something in the pipe `told`."""
-
-    def stop() -> None:
-        select.select([told], [], [])
-        server.shutdown()
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    server.serve_forever()
-    thread.join()
-    server.shutdown()
-
-
-@contextlib.contextmanager
-def child_that_serves(server: Any) -> Iterator[int]:
-    told, tell = os.pipe()
-
-    def run() -> None:
-        serve_until_told(server, told)
-        with running(server) as address:
-            # Another run: this process may have connected to any of those who serve.
-            connect(address).close()
-
-    with child(run) as pid:
-        try:
-            yield pid
-        finally:
-            os.write(tell, b".")
-            os.close(tell)
-            os.close(told)
-
-
-def ask_until_all_answered(address: Any, pids: set[int]) -> None:
-    answered: set[int] = set()
-    while answered != pids:
-        with connect(address) as client:
-            answered.add(int(ask(client, b"?\n")))
-            assert answered <= pids
 
 
 def serve_in_child_only(mixin: str) -> None:
@@ -449,64 +361,3 @@ def move_to_another_process(mixin: str) -> None:
 @under_every_mixin
 def test_server_may_move_to_another_process_amid_serving(alone, mode: str, mixin: str) -> None:
     alone(mode, move_to_another_process, mixin)
-
-
-def fork_amid_locks(mixin: str) -> None:
-    """Another thread is amid whatever takes a lock of the server's."""
-    server = new_server(mixin)
-    over = threading.Event()
-
-    def disturb() -> None:
-        while not over.is_set():
-            server.pause()
-            server.resume()
-            server._gs_counters.begin_whole()
-            server._gs_counters.end_whole()
-
-    start: Any = monkey.get_original("_thread", "start_new_thread")
-    with running(server) as address:
-        sys.setswitchinterval(1e-5)
-        start(disturb, ())
-        try:
-            for _ in range(20):
-                with child(lambda: serve_one(server)):
-                    pass
-        finally:
-            over.set()
-        ask_until_all_answered(address, {os.getpid()})
-
-
-def serve_one(server: Any) -> None:
-    signal.alarm(round(STUCK))
-    server.server_close()
-    with new_server(NONE) as other, running(other) as address:
-        ask_until_all_answered(address, {os.getpid()})
-    server.stats()
-    server.pause()
-    server.resume()
-    server.shutdown()
-
-
-@pytest.mark.parametrize("mode", [UNPATCHED, LIBUV])
-@under_every_mixin
-def test_fork_amid_a_lock_leaves_nothing_locked(alone, mode: str, mixin: str) -> None:
-    alone(mode, fork_amid_locks, mixin)
-
-
-def serve_in_multiprocessing(mixin: str) -> None:
-    server = new_server(mixin)
-    process = multiprocessing.get_context("fork").Process(target=server.serve_forever)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        process.start()
-    ask_until_all_answered(server.server_address, {process.pid or 0})
-    process.terminate()
-    process.join()
-    assert process.exitcode == -signal.SIGTERM
-    server.server_close()
-
-
-@pytest.mark.parametrize("mode", [UNPATCHED, PATCHED, LIBUV])
-@under_every_mixin
-def test_process_of_multiprocessing_may_serve(alone, mode: str, mixin: str) -> None:
-    alone(mode, serve_in_multiprocessing, mixin)

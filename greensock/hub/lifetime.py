@@ -26,8 +26,8 @@ from greensock.hub.fork_gate import fork_gate
 # patched process that each make their first hub at the same time deadlock.
 _LAZY_SETTINGS = ("loop", "format_context", "resolver", "threadpool")
 
-# On libuv, a process whose parent has ended a hub in any thread has its loop already, which was made
-# for that, and shares its epoll with the parent and with each of its other children.
+# On libuv, a process whose parent has ended a hub in any thread has its loop already, which was
+# made for that, and shares its epoll with the parent and with each of its other children.
 _is_forked = False
 
 
