@@ -322,7 +322,7 @@ class BaseServer(Accepting):
         """Make an instance of RequestHandlerClass, whose constructor handles the request.
 
         Differs from socketserver: a client who is parked is finished later; an override of this
-        method is called once a client, in its first turn; under ForkingMixIn once in each child
+        method is called once a client, in its first turn, and under ForkingMixIn once in each child
         that makes the handler anew.
         """
         handler_class = self.RequestHandlerClass

@@ -140,6 +140,8 @@ class ForkingMixIn(_Base):
         collect = functools.partial(self.collect_children, blocking=self._gs_blocks_on_close())
         self._gs_on_serving_greenlet(collect)
         self._gs_on_serving_greenlet(self._gs_close_clients)
+        # The end of those may be in children too.
+        self._gs_on_serving_greenlet(collect)
         children.leave(self.active_children or ())
         if self._gs_crowd is not None:
             self._gs_crowd.close()
