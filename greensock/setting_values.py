@@ -23,9 +23,11 @@ def is_setting(cls: type, name: str) -> bool:
     """Whether `cls` has a class attribute `name` that holds a value, and not a method."""
     if name.startswith("_") or name in _NOT_SETTINGS:
         return False
-    missing = object()
-    value: Any = inspect.getattr_static(cls, name, missing)
-    if value is missing or isinstance(value, (property, classmethod, staticmethod)):
+    # What a mixin that the class does not have would have is there, and says that it is not.
+    if not hasattr(cls, name):
+        return False
+    value: Any = inspect.getattr_static(cls, name)
+    if isinstance(value, (property, classmethod, staticmethod)):
         return False
     return not (inspect.isroutine(value) or inspect.isclass(value))
 
