@@ -33,11 +33,15 @@ class WhereItRuns(greensock.KeepAliveRequestHandler):
     def handle_one_request(self) -> None:
         self.rfile.readline()
         here = threading.current_thread() is self.server.served_in  # type: ignore[attr-defined]
-        self.wfile.write(b"%d %d\n" % (self.server._pid == os.getpid(), here))
+        self.wfile.write(b"%d %d\n" % (self.server.made_in == os.getpid(), here))
 
 
 class Plain(greensock.TCPServer):
     RequestHandlerClass = WhereItRuns
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.made_in = os.getpid()
+        super().__init__(*args, **kwargs)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         self.served_in = threading.current_thread()
