@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import threading
+from collections import deque
 from typing import Any, ClassVar
 
+import gevent
+
 from greensock.handlers import BaseRequestHandler, KeepAliveRequestHandler, StreamRequestHandler
+from greensock.mixins.threads import ThreadingMixIn
+
+# Lines that a member of the chat may be behind. Arbitrary: more than anybody reads.
+_MOST_UNSENT = 1000
 
 
 class Echo(KeepAliveRequestHandler):
@@ -42,8 +49,10 @@ class Upper(BaseRequestHandler):
 class Chat(KeepAliveRequestHandler):
     """Sends each line to everybody else. The first line of a client is its name.
 
-    Most of its clients are parked most of the time, and are written to all the same. Under
-    ForkingMixIn nobody hears anybody: each client's child has a table of its own.
+    Most of its clients are parked most of the time, and are written to all the same: each by a
+    writer of its own, which is there only while it has something to write. So nobody waits for
+    whoever does not read; who is too far behind is hung up on. Under ForkingMixIn nobody hears
+    anybody: each client's child has a table of its own.
     """
 
     request_terminator = b"\n"
@@ -52,6 +61,8 @@ class Chat(KeepAliveRequestHandler):
 
     def setup(self) -> None:
         super().setup()
+        self._unsent: deque[bytes] = deque()
+        self._lock = threading.Lock()
         self.wfile.write(b"Your name?\n")
 
     def handle_one_request(self) -> None:
@@ -72,6 +83,29 @@ class Chat(KeepAliveRequestHandler):
     def _tell_others(self, text: str) -> None:
         for member in list(self._members):
             if member is not self:
-                # Whoever has gone is found out by the server.
-                with contextlib.suppress(OSError, ValueError):
-                    member.wfile.write(f"{text}\n".encode())
+                member._tell(f"{text}\n".encode())
+
+    def _tell(self, line: bytes) -> None:
+        # Held for an append or a popleft, and never while anybody waits.
+        with self._lock:
+            self._unsent.append(line)
+            waiting = len(self._unsent)
+        if waiting == 1:
+            if isinstance(self.server, ThreadingMixIn):
+                threading.Thread(target=self._write_unsent, daemon=True).start()
+            else:
+                gevent.spawn(self._write_unsent)
+        elif waiting > _MOST_UNSENT:
+            self.hang_up()
+
+    def _write_unsent(self) -> None:
+        line: bytes | None = self._unsent[0]
+        try:
+            while line is not None:
+                self.wfile.write(line)
+                with self._lock:
+                    self._unsent.popleft()
+                    line = self._unsent[0] if self._unsent else None
+        except (OSError, ValueError):
+            # Whoever has gone is found out by the server.
+            self._members.pop(self, None)

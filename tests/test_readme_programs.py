@@ -3,10 +3,12 @@
 import contextlib
 import functools
 import http.client
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,25 @@ def news(process: psutil.Process, address: Any) -> None:
         speaker.sendall(b"news\n")
         for member in audience:
             assert b"news\n" in iter(functools.partial(receive_line, member), b"")
+    hang_up_on_who_does_not_read(address)
+
+
+def hang_up_on_who_does_not_read(address: Any) -> None:
+    # More than the kernel keeps for the silent one, and a thousand lines.
+    line, number = b"x" * 8000 + b"\n", 3000
+    with clients(address, 3) as (speaker, silent, listener):
+        hear_of(speaker, silent)
+        hear_of(speaker, listener)
+        talking = threading.Thread(target=lambda: [speaker.sendall(line) for _ in range(number)])
+        talking.start()
+        with listener.makefile("rb") as heard:
+            assert all(heard.readline() == line for _ in range(number))
+        talking.join()
+        with silent.makefile("rb") as heard:
+            lines = list(heard)
+    # What it has got is whole lines in order, but for the last.
+    assert 0 < len(lines) < number
+    assert {*lines[:-1]} <= {line, b"I am here\n"}
 
 
 def hear_of(speaker: socket.socket, member: socket.socket) -> None:
@@ -93,8 +114,21 @@ def hear_of(speaker: socket.socket, member: socket.socket) -> None:
 
 def secure(process: psutil.Process, address: Any) -> None:
     context = ssl.create_default_context(cafile=process.cwd() + "/server.pem")
-    with context.wrap_socket(connect(address), server_hostname="localhost") as client:
-        assert ask(client, b"x\n") == b"TLSv1.3 x\n"
+
+    def served() -> None:
+        with context.wrap_socket(connect(address), server_hostname="localhost") as client:
+            assert ask(client, b"x\n") == b"TLSv1.3 x\n"
+
+    served()
+    path = Path(process.cwd(), "server.pem")
+    good = path.read_text()
+    for bad in ("", "nonsense", None):
+        path.write_text(bad) if bad is not None else path.unlink()
+        process.send_signal(signal.SIGHUP)
+        served()
+    path.write_text(good)
+    process.send_signal(signal.SIGHUP)
+    served()
 
 
 def limited(process: psutil.Process, address: Any) -> None:

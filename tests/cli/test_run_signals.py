@@ -233,7 +233,12 @@ def ended(command: list[str], folder: Path) -> tuple[int, str, list[str]]:
             said += line
         process.send_signal(signal.SIGTERM)
         try:
-            out, err = process.communicate(timeout=STUCK)
+            try:
+                out, err = process.communicate(timeout=STUCK / 3)
+            except subprocess.TimeoutExpired:
+                # One that comes as the main thread begins to wait is seen with the next.
+                process.send_signal(signal.SIGTERM)
+                out, err = process.communicate(timeout=STUCK)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
