@@ -153,6 +153,9 @@ class BaseServer(Accepting):
         if self.__shutdown_request:
             return
         self._gs_is_closed = False
+        if self._gs_serving is not None:
+            # In a child that its serving greenlet has forked, in a handler that it may return to.
+            self._gs_serving.stopping = True
         serving = self._gs_serving = Serving(self, poll_interval)
         # Asked for by another thread since it was looked at.
         serving.stopping = self.__shutdown_request

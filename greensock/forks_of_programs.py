@@ -86,20 +86,24 @@ def _leave(server: Any, in_hand: list[Any]) -> None:
     server._gs_counters.renew(int(whole))
     if hasattr(server, "_gs_tls_renewals"):
         server._gs_tls_renewals = Renewals()
-    # Also between the beginning of a run, or its end, and that of `_gs_serving`.
-    if not lives_on and not vars(server)["_BaseServer__is_shut_down"].is_set():
-        _forget_run(server)
+    ended = vars(server)["_BaseServer__is_shut_down"]
+    if lives_on:
+        ended.bequeath()
+    else:
+        _forget_run(server, ended)
     vars(server)["_gs_is_parents"] = False
 
 
-def _forget_run(server: Any) -> None:
+def _forget_run(server: Any, ended: Latch) -> None:
     # Past its __setattr__, which is for limits.
-    vars(server).pop("draining", None)
+    if not ended.is_set():
+        # Also between the beginning of a run, or its end, and that of `_gs_serving`.
+        vars(server).pop("draining", None)
+        vars(server)["_BaseServer__shutdown_request"] = False
     vars(server).update(
         _gs_serving=None,
         _gs_drain=None,
         _BaseServer__is_shut_down=Latch(is_set=True),
-        _BaseServer__shutdown_request=False,
         _BaseServer__serving_greenlet=None,
     )
 

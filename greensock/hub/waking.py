@@ -57,6 +57,8 @@ class Latch:
         self._lock = _thread.RLock()
         self._set = is_set
         self._is_claimed = False
+        # The greenlet that may claim it though it is not set.
+        self._heir: Any = None
         self._releases: list[Callable[[], Any]] = []
         #: The hubs of the greenlets that wait.
         self._hubs: list[Any] = []
@@ -66,9 +68,18 @@ class Latch:
     def is_set(self) -> bool:
         return self._set
 
+    def bequeath(self) -> None:
+        """In a child of the greenlet that is to set it: let that one claim it anew, once."""
+        # A thread that is not here may have held the lock at the fork.
+        self._lock = _thread.RLock()
+        self._heir = getcurrent()
+
     def claim(self) -> bool:
         """Say whether it is set, and the caller the first to be told so."""
         with self._lock:
+            heir, self._heir = self._heir, None
+            if heir is not None and heir is getcurrent():
+                return True
             claimed, self._is_claimed = self._is_claimed, self._set
             return self._set and not claimed
 
