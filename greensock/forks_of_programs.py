@@ -25,7 +25,7 @@ from greensock.hub.lot import Client
 from greensock.hub.waking import Latch
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.request_sockets import is_request_socket
+from greensock.net.request_sockets import c_socket, is_request_socket
 from greensock.tls_renewals import Renewals
 
 _parents: list[Any] = []
@@ -123,7 +123,7 @@ def _leave_clients(server: Any, serving: Any, in_hand: list[Any]) -> None:
     gone = [
         each
         for each in requests
-        if is_request_socket(each) and not any(each is other for other in in_hand)
+        if issubclass(type(each), c_socket) and not any(each is other for other in in_hand)
     ]
     for request in gone:
         client = serving.lot.clients.get(request)
