@@ -327,9 +327,7 @@ class Drain:
         """The run of serve_forever is over, by the drain or before it was done."""
         self._finish()
         if self._pool is not None:
-            self._pool.kill()
-            self._pool.join(_UNWINDING)
-            self._pool.close()
+            self._pool.dismiss(_UNWINDING)
         self.done.set()
 
 

@@ -91,9 +91,6 @@ class Rejections:
         """End with the run: whoever is waited for is closed."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            waiting = list(pool.jobs)
-            pool.kill()
-            for request, client_address in waiting:
+            for request, client_address in pool.jobs:
                 self._close(request, client_address)
-            pool.join(_PATIENCE)
-            pool.close()
+            pool.dismiss(_PATIENCE)

@@ -16,7 +16,13 @@ from greensock import KeepAliveRequestHandler
 
 from .clients import answer_of, ask, connect, eventually, receive_all
 from .separate_process import PATCHED, UNPATCHED
-from .server_kinds import FORKING, GREENLET, MIXINS, NONE, make_server, without_children
+from .server_kinds import (
+    FORKING,
+    GREENLET,
+    MIXINS,
+    NONE,
+    make_server,
+)
 
 pytest_plugins = ["tests.alone"]
 
@@ -201,7 +207,11 @@ def trapped_server(mixin: str, handler: Any, place: str, error: Any, **attribute
     return server
 
 
-def serve_until_left(server: Any, provoke: Callable[[Any, Any], None]) -> BaseException | None:
+def serve_until_left(
+    server: Any,
+    provoke: Callable[[Any, Any], None],
+    ask_next: Callable[[Any, bytes], bytes] = answer_of,
+) -> BaseException | None:
     """Serve in this thread while a client is about; say what left serve_forever, if anything."""
     answers: list[bytes] = []
     left = None
@@ -212,7 +222,8 @@ def serve_until_left(server: Any, provoke: Callable[[Any, Any], None]) -> BaseEx
             eventually(lambda: left is not None or not server.stats().open)
             # A child may have stepped on its own.
             server.trap.place = None
-            answers.append(answer_of(server.server_address, b"next\n"))
+            if left is None:
+                answers.append(ask_next(server.server_address, b"next\n"))
         server.shutdown()
 
     thread = threading.Thread(target=be_client)
@@ -286,92 +297,3 @@ go_on.stuck_after = 90.0  # type: ignore[attr-defined]
 @pytest.mark.expect_warnings("", always=False)
 def test_only_its_owner_ends_a_server(alone, mode: str, mixin: str, name: str) -> None:
     alone(mode, go_on, mixin, name)
-
-
-class TwiceFailing(Treading):
-    """Fails for whoever says so, and its finish() fails then too."""
-
-    failed = False
-
-    def handle_one_request(self) -> None:
-        self.failed = True
-        super().handle_one_request()
-        self.failed = False
-
-    def finish(self) -> None:
-        if self.failed:
-            super().finish()
-
-
-class TwiceFailingWhole(TwiceFailing):
-    def handle(self) -> None:
-        super().handle()
-
-
-def fail_twice(mixin: str, handler: str) -> None:
-    for error in SOME_ERRORS:
-        server = trapped_server(mixin, globals()[handler], "finish", error)
-        left = serve_until_left(server, fail)
-        told = (error, left, server.seen)
-        if issubclass(error, Exception):
-            # One in place of the other, which is its context.
-            assert (left, server.seen) == (None, [] if mixin == FORKING else [error]), told
-        else:
-            may_leave = mixin == NONE or (error is KeyboardInterrupt and mixin == GREENLET)
-            assert (type(left) if left else None) is (error if may_leave else None), told
-
-
-@pytest.mark.parametrize("mode", [UNPATCHED, PATCHED])
-@pytest.mark.parametrize("handler", ["TwiceFailing", "TwiceFailingWhole"])
-@pytest.mark.parametrize("mixin", MIXINS)
-@pytest.mark.expect_warnings("", always=False)
-def test_handler_that_cannot_even_finish_ends_its_client_only(
-    alone, mode: str, handler: str, mixin: str
-) -> None:
-    alone(mode, fail_twice, mixin, handler)
-
-
-def close_all(mixin: str, place: str, by_drain: bool) -> None:
-    """Three parked clients, of whom the first to be closed steps on the trap."""
-    for error in SOME_ERRORS:
-        server = trapped_server(mixin, Treading, place, error, on_drain=on_drain)
-        left: list[BaseException | None] = []
-        ended: list[bytes] = []
-
-        def be_clients(server: Any = server, ended: list[bytes] = ended) -> None:
-            with contextlib.ExitStack() as stack:
-                each = [stack.enter_context(connect(server.server_address)) for _ in range(3)]
-                for client in each:
-                    assert ask(client, b"x\n") == b"x\n"
-                eventually(lambda: server.stats().parked == 3)
-                if by_drain:
-                    server.drain(20)
-                else:
-                    server.shutdown()
-                ended.extend(map(receive_all, each))
-
-        thread = threading.Thread(target=be_clients)
-        thread.start()
-        try:
-            server.serve_forever()
-            server.server_close()
-        except BaseException as raised:  # noqa: BLE001
-            left.append(raised)
-            server.server_close()
-        thread.join()
-        told = (error, left, server.seen)
-        assert ended == [b"", b"", b""], told
-        assert [type(each) for each in left] == [error] * (error is KeyboardInterrupt), told
-        assert server.seen == [error] * issubclass(error, Exception), told
-
-
-@pytest.mark.parametrize("mode", [UNPATCHED, PATCHED])
-@pytest.mark.parametrize(
-    ("place", "by_drain"),
-    [("finish", True), ("finish", False), ("on_drain", True), ("shutdown_request", True)],
-)
-@without_children
-def test_one_who_does_not_end_well_keeps_nobody(
-    alone, mode: str, place: str, by_drain: bool, mixin: str
-) -> None:
-    alone(mode, close_all, mixin, place, by_drain)

@@ -19,7 +19,7 @@ from gevent import get_hub, getcurrent, sleep
 from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
-from greensock.hub import client_contexts
+from greensock.hub import client_contexts, lifetime
 from greensock.hub.lot import Client
 from greensock.hub.waiting import READ, leave_for, new_watcher
 from greensock.hub.waking import Latch
@@ -158,6 +158,16 @@ class WorkerPool:
         self._joiners.clear()
         self._close_next_turn()
         return left
+
+    def dismiss(self, seconds: float) -> None:
+        """Kill and close; for `seconds` at most what is killed is waited for.
+
+        A worker that lets nobody end it keeps its hub from being destroyed.
+        """
+        self.kill()
+        if not self.join(seconds):
+            lifetime.spare_hub()
+        self.close()
 
     def close(self) -> None:
         """End the idle workers now, and each busy one as soon as it has nothing to do.
