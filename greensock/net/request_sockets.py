@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import select
+import sys
 import socket as _stdlib_socket
 from _socket import MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_WAITALL
 from collections.abc import Callable, Iterable, Iterator
@@ -336,6 +337,19 @@ class RequestSocket(OriginalSocket):
             note_limits(copy)
         return copy
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For `multiprocessing`, which hands sockets to other processes: there it is a plain one.
+
+        Raises:
+            TypeError: the process has no `multiprocessing`; nobody else can hand one over.
+        """
+        # That asks by the type, and knows none of ours; nor is it to be imported for that here.
+        reduction: Any = sys.modules.get("multiprocessing.reduction")
+        if reduction is None:
+            raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+        parts = reduction.DupFd(self.fileno()), int(self.family), int(self.type), self.proto
+        return _rebuild, (*parts, self.unread[self.unread_at :])
+
     def detach(self) -> int:
         may_be_closed(self)  # if it is parked, its lot lets go of it
         forget(self)
@@ -366,6 +380,15 @@ def scatter(data: bytes, views: Iterable[memoryview]) -> None:
         part = data[: len(view)]
         view[: len(part)] = part
         data = data[len(part) :]
+
+
+def _rebuild(duplicate: Any, family: int, kind: int, proto: int, unread: bytes) -> Any:
+    """In another process: the request that was handed over."""
+    if not unread:
+        return _stdlib_socket.socket(family, kind, proto, fileno=duplicate.detach())
+    request = RequestSocket(family, kind, proto, fileno=duplicate.detach())
+    request.unread = unread
+    return request
 
 
 def is_request_socket(request: Any) -> bool:

@@ -302,5 +302,8 @@ class TlsSocket(TlsSender):
         self._tls = None
         return CooperativeSocket.detach(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object: it has a TLS session")
+
     def dup(self) -> Any:
         raise NotImplementedError("a TLS socket cannot be duplicated")
