@@ -22,9 +22,9 @@ from greensock.control.asking import Snapshot
 from greensock.control.place import NoControl
 
 _DESCRIPTION = """\
-Show the clients of a server that was started with `greensock serve --control`, or that opened
-greensock.control.answering.control_socket(): their state, for how long they have been silent, how
-much they have sent and received, and the line that their handler is at.
+Show the clients of a server that was started with `greensock serve --control` or `greensock run
+--control`, or that opened greensock.control.answering.control_socket(): their state, for how long
+they have been silent, how much they have sent and received, and the line that their handler is at.
 
 On a terminal the table is live; keys: p peer, s state, i idle, r received, t sent, w where sort it,
 space stands still, q ends. Elsewhere it is written once."""

@@ -81,7 +81,7 @@ def add_contender_options(group: argparse._ArgumentGroup) -> None:
         action="append",
         dest="settings",
         metavar="NAME=VALUE",
-        help="a class attribute of the server; may be repeated",
+        help="a class attribute of the server or the handler; may be repeated",
     )
     group.add_argument("--max-children", type=positive, help="max_children under forking")
     group.add_argument("--max-threads", type=positive, help="max_threads under threading")
