@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import socket
 import sys
 from _socket import socket as c_socket
@@ -21,7 +20,7 @@ def hang_up(handler: Any) -> None:
         RuntimeError: this is a child, and the client is another's.
     """
     server = handler.server
-    if getattr(server, "_pid", None) not in (None, os.getpid()):
+    if getattr(server, "_gs_is_parents", False):
         if whereabouts.find(sys._getframe()).handler is not handler:
             # Its descriptor's number may be that of something else here.
             raise RuntimeError("a child can hang up on its own client only")

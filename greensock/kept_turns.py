@@ -13,9 +13,11 @@ from time import monotonic
 from typing import Any
 
 from greensock import draining
+from greensock.hub import option_limits
 from greensock.hub.crowd import Crowd
 from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
+from greensock.hub.waiting import READ
 from greensock.lingering_turns import run_lingering_turn
 from greensock.turns import END, PARK, Lingering, Outcome
 
@@ -45,7 +47,8 @@ def run_turns(
 def _next_bytes(server: Any, client: Client, kept: KeptChild) -> bytes:
     """What the client says next; b"" if it says no more, or is not to be waited for."""
     request = client.request
-    patience = request.timeout
+    bounds = (request.timeout, option_limits.of_waiting(request, READ))
+    patience = min((each for each in bounds if each is not None), default=None)
     if server.draining:
         if client.handler is not None:
             kept.end_silence()

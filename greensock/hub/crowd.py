@@ -22,6 +22,8 @@ class Crowd:
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._waiting = False
         self._closer = weakref.finalize(self, close_descriptors, [self._fd])
+        # At the end of the process, threads and children may still go by it.
+        self._closer.atexit = False
 
     def fileno(self) -> int:
         return self._fd
@@ -55,6 +57,8 @@ class Vacancies:
     def __init__(self) -> None:
         self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
         self._closer = weakref.finalize(self, close_descriptors, [self._fd])
+        # At the end of the process, threads and children may still go by it.
+        self._closer.atexit = False
 
     def close(self) -> None:
         self._closer()

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import sys
 from collections.abc import Callable
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 from gevent import monkey
@@ -33,7 +33,10 @@ PATIENCE = 1.0
 _LAST_PATIENCE = 0.25
 
 # Seconds in which a thread that has said that it halts is sure to have done so: a few instructions.
-_FEW_INSTRUCTIONS = 0.01
+_FEW_INSTRUCTIONS = 0.005
+
+# Looks for hubs that turn: whose thread runs a handler just now turns its hub at the next.
+_LOOKS = 3
 
 #: Hubs that serve, or are about to, in threads other than the main one.
 serving: set[Any] = set()
@@ -53,38 +56,47 @@ def _wait_for_ever() -> None:
     never.acquire()
 
 
-def _hubs_of_other_threads() -> list[Any]:
-    """Also hubs of the program's own, and of threads in which a handler used gevent."""
-    threads, mine = sys._current_frames(), get_hub_if_exists()
-    if len(threads) == 1:
-        return []
-    # The type: isinstance would ask proxies for the objects that they stand for.
-    hubs = {each for each in gc.get_objects() if issubclass(type(each), Hub)}
-    return [
-        each
-        for each in hubs | serving
-        if each is not mine and each.thread_ident in threads and not each.dead
-    ]
+def _has_ended(hub: Any) -> bool:
+    # Destroyed in its thread, it may count as alive for as long as that is.
+    return hub.loop is None or hub.dead
+
+
+def _hubs_of_other_threads() -> set[Any]:
+    """Those that serve, and those that turn: a handler's thread may have one, and a program's.
+
+    The garbage collector knows all hubs. But to ask it while other threads run makes what they do
+    fail: a tuple that C code fills must not be known to anybody.
+    """
+    frames, found = sys._current_frames(), set(serving)
+    for frame in frames.values():
+        each: FrameType | None = frame
+        while each is not None and each.f_code is not Hub.run.__code__:
+            each = each.f_back
+        if each is not None:
+            found.add(each.f_locals["self"])
+    mine = get_hub_if_exists()
+    return {
+        hub
+        for hub in found
+        if hub is not mine and hub.thread_ident in frames and not _has_ended(hub)
+    }
 
 
 class _Halting:
     """Threads with hubs, which are to halt, and wait for ever where they are then."""
 
     def __init__(self) -> None:
-        self._hubs = _hubs_of_other_threads()
+        self._asked: set[Any] = set()
         self._halted: set[int] = set()
         self._news = _allocate_lock()
 
-    def ask(self) -> bool:
-        """Have each halt as soon as its hub turns, where it runs no code of the program's.
-
-        Returns whether there are any.
-        """
-        for hub in self._hubs:
+    def ask(self) -> None:
+        """Have each halt as soon as its hub turns, where it runs no code of the program's."""
+        for hub in _hubs_of_other_threads() - self._asked:
+            self._asked.add(hub)
             # Where it is destroyed meanwhile, each loop has an error of its own for that.
             with contextlib.suppress(Exception):
                 hub.loop.run_callback_threadsafe(self._halt)
-        return bool(self._hubs)
 
     def insist(self) -> None:
         """Have each halt in whatever Python code keeps its hub from turning.
@@ -116,7 +128,11 @@ class _Halting:
         return True
 
     def _moving(self) -> list[Any]:
-        return [hub for hub in self._hubs if hub.thread_ident not in self._halted and not hub.dead]
+        return [
+            hub
+            for hub in self._asked
+            if hub.thread_ident not in self._halted and not _has_ended(hub)
+        ]
 
     def _halt(self) -> None:
         self._halted.add(_get_ident())
@@ -133,13 +149,16 @@ def halt_hubs(patience: float = PATIENCE) -> None:
     """
     global _is_over
     _is_over = True
-    halting = _Halting()
-    if not halting.ask():
+    if len(sys._current_frames()) == 1:
         return
-    if not halting.wait(patience):
-        halting.insist()
-        halting.wait(_LAST_PATIENCE)
-    _sleep(_FEW_INSTRUCTIONS)
+    halting, last_patience = _Halting(), _LAST_PATIENCE
+    for _ in range(_LOOKS):
+        halting.ask()
+        if not halting.wait(patience):
+            halting.insist()
+            halting.wait(last_patience)
+            patience = last_patience = 0.0
+        _sleep(_FEW_INSTRUCTIONS)
 
 
 class _LastExitFunction:

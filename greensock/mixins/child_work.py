@@ -13,7 +13,7 @@ from greensock.hub.lot import ENDING, Client
 from greensock.mixins.child_turns import PARKS, ChildTurn
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.request_sockets import OriginalSocket
+from greensock.net.request_sockets import OriginalSocket, is_request_socket
 from greensock.single_requests import run_alone
 from greensock.turns import END, GO_ON, PARK, Outcome
 
@@ -67,7 +67,8 @@ def _clients_of(server: Any, kept: Any) -> list[Any]:
         if serving.lot.descriptors is None:
             requests += serving.lot.clients
         else:
-            serving.lot.descriptors.close_all_but(None if isinstance(kept, tuple) else kept)
+            # The lot holds no others: not what a program's get_request() puts around a socket.
+            serving.lot.descriptors.close_all_but(kept if is_request_socket(kept) else None)
     requests += [each.request for each in clients if each.request is not kept]
     server._gs_serving, server._gs_suspended = None, []
     return requests

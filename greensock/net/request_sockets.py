@@ -13,8 +13,8 @@ import contextlib
 import io
 import os
 import select
-import sys
 import socket as _stdlib_socket
+import sys
 from _socket import MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_WAITALL
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any

@@ -93,7 +93,7 @@ with Server(("127.0.0.1", 0), Own) as server:
 MAKERS = {
     "functools.partial(functools.partial(Own), 'more')": (
         "serves __main__.Own, by functools.partial at 127.0.0.1:",
-        "keep where they run for as long as handle() runs: it is the class's own",
+        "keep where they run for as long as handle() runs: handle() is the class's own",
     ),
     "functools.partial(SimpleHTTPRequestHandler, directory='.')": (
         "serves http.server.SimpleHTTPRequestHandler, by functools.partial at 127.0.0.1:",

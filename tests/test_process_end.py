@@ -1,0 +1,97 @@
+"""The end of a process in which native daemon threads serve: none crashes, none waits for long.
+
+Up to Python 3.13 the interpreter ends such threads wherever they are, and greenlets do not bear it.
+"""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from .separate_process import REPOSITORY, STUCK
+from .server_kinds import under_every_mixin
+
+# Of those that crash, one in four to one in thirty does so at a time.
+ROUNDS = 2
+
+
+def run(*command: str, **environment: str) -> str:
+    """What a program says, which ends well."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=8 * STUCK,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("loop", "patch"), [("libev-cext", ()), ("libev-cext", ("patched",)), ("libuv", ())]
+)
+@under_every_mixin
+def test_no_process_crashes_at_its_end(mixin: str, loop: str, patch: tuple[str, ...]) -> None:
+    assert run("-m", "tests.ending_programs", mixin, str(ROUNDS), *patch, GEVENT_LOOP=loop) == ""
+
+
+PROGRAM = """
+import atexit, socket, threading
+
+def ask():
+    with socket.create_connection(server.server_address) as client:
+        client.sendall(b"still there\\n")
+        print(client.makefile().readline(), end="")
+
+def stop():
+    {stop}
+
+atexit.register(lambda: print("the last"))
+atexit.register(stop)
+atexit.register(ask)
+import {module}
+
+class Echo({module}.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(self.rfile.readline())
+
+def serve():
+    server.serve_forever()
+    print("served")
+
+server = {module}.{server}(("127.0.0.1", 0), Echo)
+thread = threading.Thread(target=serve, daemon=True)
+thread.start()
+ask()
+"""
+
+
+def program(server: str, stop: str, module: str = "greensock") -> str:
+    return textwrap.dedent(PROGRAM).format(server=server, stop=stop, module=module)
+
+
+@under_every_mixin
+def test_exit_functions_find_the_server_serving(mixin: str) -> None:
+    """Also those that were there before greensock was: as a rule these are called last."""
+    prefix = "" if mixin == "none" else mixin.capitalize()
+    said = run("-c", program(f"{prefix}TCPServer", "server.shutdown(); thread.join()"))
+    assert said == "still there\nstill there\nserved\nthe last\n"
+
+
+@under_every_mixin
+def test_what_follows_serve_forever_is_not_reached_by_the_end(mixin: str) -> None:
+    """As with a thread that ends with its process."""
+    prefix = "" if mixin == "none" else mixin.capitalize()
+    said = run("-c", program(f"{prefix}TCPServer", "pass"))
+    assert said == "still there\nstill there\nthe last\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--no-monkey", "--mixin", "threading")])
+def test_programs_of_greensock_run_end_so_too(options: tuple[str, ...]) -> None:
+    source = program("ThreadingTCPServer", "server.shutdown(); thread.join()", "socketserver")
+    said = run("-m", "greensock", "run", *options, "-c", source)
+    assert said == "still there\nstill there\nserved\nthe last\n"
