@@ -1,10 +1,8 @@
 """A handle_one_request() that returns without having taken anything is called again for more."""
 
-import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -23,7 +21,7 @@ from .server_kinds import (
     patched_or_not,
     under_every_mixin,
 )
-from .tls.certificates import TlsClient, server_context
+from .tls.certificates import connect_over, over
 
 pytest_plugins = ["tests.alone"]
 
@@ -90,21 +88,10 @@ KINDS = {
 }
 
 
-@contextlib.contextmanager
-def connect_over(address: Any, tls: bool) -> Iterator[Any]:
-    if tls:
-        with TlsClient(address) as client:
-            yield client.tls
-    else:
-        with connect(address) as client:
-            yield client
-
-
 def call_it_for_each_piece(mixin: str, kind: str, tls: bool) -> None:
     Frames.calls = os.pipe()
-    settings: dict[str, Any] = {"ssl_context": server_context()} if tls else {}
     with (
-        running(make_server(mixin, KINDS[kind], **settings)) as address,
+        running(make_server(mixin, KINDS[kind], **over(tls))) as address,
         running(make_server(NONE if mixin == FORKING else mixin, Echo)) as elsewhere,
         connect_over(address, tls) as client,
         connect(elsewhere) as other,

@@ -156,3 +156,19 @@ class BioClient:
 
     def __exit__(self, *args: object) -> None:
         self.close()
+
+
+def over(tls: bool) -> dict[str, Any]:
+    """The settings of a server that is to serve over TLS, or not."""
+    return {"ssl_context": server_context()} if tls else {}
+
+
+@contextlib.contextmanager
+def connect_over(address: Any, tls: bool) -> Iterator[Any]:
+    """A client's socket, of a server with these settings."""
+    if tls:
+        with TlsClient(address) as client:
+            yield client.tls
+    else:
+        with connect(address) as plain:
+            yield plain
