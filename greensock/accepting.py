@@ -48,10 +48,17 @@ class Accepting(ClientCare):
                 serving.accepting = False
 
     def _gs_accept_one(self) -> AcceptError | None:
-        got = self._gs_next_request()
-        if isinstance(got, AcceptError):
-            return got
-        request, client_address = got
+        serving = self._gs_serving
+        try:
+            # As `_gs_next_request`, without its call: this is where every connection comes by.
+            if serving is not None:
+                serving.accepting = True
+            request, client_address = self.get_request()
+        except OSError as error:
+            return listening.classify(error)
+        finally:
+            if serving is not None:
+                serving.accepting = False
         self._gs_counters.accepted += 1
         accepted = type(request)
         if accepted is not self._gs_accepted_class and (
@@ -60,7 +67,6 @@ class Accepting(ClientCare):
             request = listening.adopt(request, self._gs_accepted_class)
         if self._gs_checks_newcomers and not self._gs_let_in(request, client_address):
             return None
-        serving = self._gs_serving
         if serving is not None and serving.is_of_streams:
             serving.offered = request
             try:
@@ -97,13 +103,12 @@ class Accepting(ClientCare):
 
     _gs_accept_error: AcceptError | None = None
 
-    def _gs_acceptor(self) -> tuple[Callable[[], AcceptError | None], int]:
-        """What accepts for the serving loop, and how many times in a row it may be called."""
+    def _gs_acceptor(self) -> Callable[[], AcceptError | None]:
+        """What accepts for the serving loop: through what the program has put around it, if so."""
         hook = getattr(self._handle_request_noblock, "__func__", None)
         if getattr(hook, "__module__", "").startswith("greensock."):
-            return self._gs_accept_some, self._gs_accept_batch()
-        # The program has put something around each accept.
-        return self._gs_accept_through_override, 1
+            return self._gs_accept_some
+        return self._gs_accept_through_override
 
     def _gs_accept_batch(self) -> int:
         return 1

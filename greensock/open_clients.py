@@ -9,7 +9,6 @@ from greensock import endings, turns
 from greensock.handler_kind import HandlerKind
 from greensock.hub import strays
 from greensock.hub.lot import PARKED, WHOLE, Client
-from greensock.net.request_sockets import is_closed
 from greensock.stats import Counters
 from greensock.turns import Outcome
 
@@ -65,7 +64,7 @@ class OpenClients(HandlerKind):
     def _gs_leave_to_program(self, request: Any, client_address: Any) -> None:
         """process_request has kept a request to itself: it is open until somebody closes it."""
         key = id(request)
-        if is_closed(request):
+        if _is_closed(request):
             self._gs_gone(key, request, client_address)
             return
         self._gs_counters.begin_whole()
@@ -126,3 +125,11 @@ class OpenClients(HandlerKind):
         if self._gs_suspended:
             in_lot += sum(client.state is not WHOLE for client in self._gs_left_over())
         return in_lot + self._gs_counters.whole
+
+
+def _is_closed(request: Any) -> bool:
+    """Whether `request`, an object of the program's maybe, is a socket that is closed."""
+    try:
+        return bool(request.fileno() < 0)
+    except (AttributeError, OSError, ValueError):
+        return False

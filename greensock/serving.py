@@ -59,6 +59,9 @@ class Serving:
         self._ended = False
         self.is_of_streams: bool = server._gs_is_stream()
         self._wants_service = server._gs_wants_service()
+        self._accept_some = server._gs_acceptor()
+        overridden = self._accept_some == server._gs_accept_through_override
+        self._accept_batch = (lambda: 1) if overridden else server._gs_accept_batch
         self._poll_interval = poll_interval
         self._listener: Any = None
         self._listener_fd = -1
@@ -216,7 +219,6 @@ class Serving:
 
     def _accept(self) -> None:
         self._acceptable = False
-        server = self.server
         room = self.door.room()
         if room <= 0:
             if not self.door.turn_away_or_wait():
@@ -226,8 +228,8 @@ class Serving:
                     self.release("full")
             self._listen()
             return
-        accept, most = server._gs_acceptor()
-        for _ in range(min(most, room)):
+        accept = self._accept_some
+        for _ in range(min(self._accept_batch(), room)):
             error = accept()
             if self.stopping or self._listener is None or error is AcceptError.NOTHING_WAITS:
                 break

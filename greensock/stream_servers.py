@@ -208,7 +208,9 @@ class TCPServer(BaseServer):
         Raises:
             OSError: as the socket's accept().
         """
-        self._gs_await_request()
+        serving = self._gs_serving
+        if serving is None or not serving.accepting:
+            self._gs_await_request()
         return listening.accept_request(self.socket, self._gs_accepted_class)
 
     def _gs_await_request(self) -> None:

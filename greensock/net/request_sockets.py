@@ -394,11 +394,3 @@ def _rebuild(duplicate: Any, family: int, kind: int, proto: int, unread: bytes) 
 def is_request_socket(request: Any) -> bool:
     """Whether `request` is one of these, which alone the lot can hold."""
     return issubclass(type(request), RequestSocket)
-
-
-def is_closed(request: Any) -> bool:
-    """Whether `request`, an object of the program's maybe, is a socket that is closed."""
-    try:
-        return bool(request.fileno() < 0)
-    except (AttributeError, OSError, ValueError):
-        return False
