@@ -1,5 +1,6 @@
 """Half a request costs nobody anything: its client stays parked until the rest has come."""
 
+import contextlib
 import http.server
 import re
 import socket
@@ -21,10 +22,12 @@ from .clients import (
     wait_until_parked,
 )
 from .server_kinds import (
+    ANY_PORT,
     FORKING,
     Echo,
     everywhere,
     make_server,
+    patched_or_not,
     under_every_mixin,
     without_children,
 )
@@ -98,6 +101,47 @@ def keep_halves(mixin: str) -> None:
 @under_every_mixin
 def test_half_a_line_keeps_nobody_busy(alone, mode: str, mixin: str) -> None:
     alone(mode, keep_halves, mixin)
+
+
+class OwnSetupLines(Lines):
+    """Made before its client has spoken."""
+
+    def setup(self) -> None:
+        super().setup()
+        self.wfile.write(b"hello\n")
+
+
+def keep_half_that_came_at_once(mixin: str, handler: str) -> None:
+    kind = {"Lines": Lines, "OwnSetupLines": OwnSetupLines}[handler]
+    server = make_server(mixin, kind, linger=0, **ONE_AT_A_TIME)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(server)
+        slow = [stack.enter_context(connect(server.server_address)) for _ in range(3)]
+        # There before they are accepted.
+        for client in slow:
+            client.sendall(b"half")
+        address = stack.enter_context(running(server))
+        wait_until_received(server, b"half", 3)
+        wait_until_parked(server, 3)
+        other = stack.enter_context(connect(address))
+        for client in (other, *slow):
+            if kind is OwnSetupLines:
+                assert receive_line(client) == b"hello\n"
+        assert ask(other, b"whole\n") == b"whole\n"
+        for client in slow:
+            assert ask(client, b" a line\n") == b"half a line\n"
+
+
+@patched_or_not
+@under_every_mixin
+def test_half_a_line_that_came_at_once_keeps_nobody_busy(alone: Any, mode: str, mixin: str) -> None:
+    alone(mode, keep_half_that_came_at_once, mixin, "Lines")
+
+
+@patched_or_not
+@without_children
+def test_half_a_line_is_kept_for_a_handler_that_is_there(alone: Any, mode: str, mixin: str) -> None:
+    alone(mode, keep_half_that_came_at_once, mixin, "OwnSetupLines")
 
 
 def follow_whole_with_half(mixin: str) -> None:
@@ -198,11 +242,49 @@ def test_half_a_head_keeps_nobody_busy(alone, mode: str, mixin: str) -> None:
     alone(mode, serve_slow_heads, mixin)
 
 
-@pytest.mark.parametrize("head", [b"nonsense\r\n", b"GET / HTTP/2.0\r\n", b"GET / HTTP/1.x\r\n\n"])
-def test_what_is_no_head_is_answered_at_once(head: bytes) -> None:
-    with running(make_server(FORKING, Page)) as address, connect(address) as client:
+NO_HEADS = {
+    "one word": b"nonsense\r\n",
+    "nothing": b"\r\n",
+    "not GET": b"POST /\r\n",
+    "another version": b"GET / HTTP/2.0\r\n",
+    "no version": b"GET / HTTP/1.x\r\n",
+    "long version": b"GET / HTTP/1.12345678901\r\n",
+    "a word more": b"GET / HTTP/1.1 more\r\n",
+    "version amid": b"GET HTTP/1.1 /\r\n",
+    "long line": b"GET /" + b"x" * 65_600,
+    "long header": b"GET / HTTP/1.1\r\nX: " + b"x" * 65_600,
+    "many headers": b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101,
+    "after a request": b"GET / HTTP/1.1\r\n\r\nGET / HTTP/3.0\r\n",
+}
+
+
+def last_answer(address: Any, head: bytes) -> bytes:
+    """The last first line of an answer to what is no whole request, and never will be."""
+    with connect(address) as client:
         client.sendall(head)
-        assert b"Error code: " in receive_all(client)
+        try:
+            answers = receive_all(client)
+        except ConnectionResetError:
+            # Of what was not read.
+            return b""
+        return answers[answers.rfind(b"HTTP/1.") :].partition(b"\r\n")[0]
+
+
+@under_every_mixin
+def test_what_is_no_head_is_answered_at_once(mixin: str) -> None:
+    """As http.server on the standard library's own sockets does."""
+    with (
+        running(make_server(mixin, Page)) as address,
+        http.server.ThreadingHTTPServer(ANY_PORT, Page) as theirs,
+    ):
+        thread = threading.Thread(target=theirs.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            for name, head in NO_HEADS.items():
+                assert last_answer(address, head) == last_answer(theirs.server_address, head), name
+        finally:
+            theirs.shutdown()
+            thread.join()
 
 
 def test_head_may_end_in_plain_newlines() -> None:

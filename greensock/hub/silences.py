@@ -36,7 +36,7 @@ class Silence:
         self._on_expired = on_expired
         self._deadlines: dict[Any, float] = {}
         self._loop = get_hub().loop
-        self._timer = self._loop.timer(timeout, ref=False)
+        self._timer = self._loop.timer(max(timeout, 0.001), ref=False)
 
     def add(self, client: Any) -> None:
         self._deadlines[client] = monotonic() + self._timeout
