@@ -195,15 +195,6 @@ PROGRAMS = (
         ("jsonrpclib-pelix",),
     ),
     Program(
-        "Paste",
-        "WSGI over HTTP/1.1 on a thread pool and a loop of its own",
-        _script("paste_application"),
-        "paste_pages",
-        ("Paste",),
-        question=HTTP_QUESTION,
-        answer=b"You asked for /.",
-    ),
-    Program(
         "Radicale",
         "calendars; its own loop over handle_request(), which closes after each answer",
         (

@@ -262,30 +262,6 @@ def telnet_session(port: int) -> Answers:
         return [*answers, len(said)]
 
 
-def paste_pages(port: int) -> Answers:
-    """Kept connections; one asks for leave to send its body."""
-    answers = requests_session(port)
-    with closing(http.client.HTTPConnection(_HOST, port, timeout=_PATIENCE)) as connection:
-        for size in (10, 200_000):
-            connection.request("POST", "/", b"x" * size)
-            reply = connection.getresponse()
-            answers.append([reply.status, len(reply.read())])
-    with socket.create_connection((_HOST, port), timeout=_PATIENCE) as sock:
-        sock.sendall(
-            b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-        )
-        with sock.makefile("rb") as replies:
-            answers.append(replies.readline().decode())
-            sock.sendall(b"hello")
-            while not (line := replies.readline()).startswith(b"HTTP/1.1 200"):
-                if not line:
-                    raise EOFError
-            while replies.readline().strip():
-                pass
-            answers.append(replies.read(5).decode())
-    return answers
-
-
 def robot_keywords(port: int) -> Answers:
     with xmlrpc.client.ServerProxy(f"http://{_HOST}:{port}/") as proxy:
         failure = proxy.run_keyword("fail", ["for a reason"])
