@@ -49,7 +49,7 @@ _LOOK_INTERVAL = 0.1
 _UNWINDING = 0.02
 
 # Seconds after the deadline when a caller in another thread goes its way, whatever a handler keeps.
-_PATIENCE = 0.06
+_PATIENCE = 0.08
 
 
 class Cut(NamedTuple):
