@@ -189,8 +189,10 @@ class BaseServer(Accepting):
 
         Differs from socketserver: may be called from anywhere. Where waiting could only deadlock
         (a handler that runs in the serving greenlet, a signal handler or a hub callback in its
-        thread, a child) it asks for the stop and returns. Before `serve_forever` it returns at
-        once too, and the next `serve_forever` ends as soon as it begins.
+        thread) it asks for the stop and returns; in a handler's child it does nothing. Before
+        `serve_forever` it returns at once too, and the next `serve_forever` ends as soon as it
+        begins. Nothing of a hub that was made for serving is left when it returns, unless handlers
+        are still at work in it.
         """
         if self._gs_is_parents:
             return
