@@ -219,7 +219,9 @@ class KeepAliveRequestHandler(StreamRequestHandler):
 
     `handle_one_request()` is called only when at least one byte is there; it may read more than
     that, and blocks then like any handler: its greenlet, thread or child is taken for that long.
-    Other greenlets may write to a parked client: only its reading is the lot's.
+    If it takes nothing of what is there (it peeks, and the frame is not whole), it is called again
+    once there is more; of more than 1 MiB that nobody takes, RuntimeError goes to `handle_error`.
+    Other greenlets and threads may write to a parked client: only its reading is the lot's.
 
     A handler may put something else in the place of `rfile` and `connection`, TLS on top of them
     say. Then its client is parked no more: it keeps its greenlet, thread or child.

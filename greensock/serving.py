@@ -49,6 +49,8 @@ class Serving:
         self.observes: bool = server._gs_observes()
         self.stalls = Stalls(server)
         self._begin_turn = self._begin_observed_turn if self.observes else server._gs_begin_turn
+        # Where turns are begun here, who is found ready along with newcomers comes before them.
+        self._after_events = self.lot.ready is self.ready
         self._waits_for_parking = False
         self.door = Door(self)
         #: Clients whose turn ended in another thread, with the other arguments for `settle`.
@@ -137,7 +139,6 @@ class Serving:
         if self.returned or self.lot.forsaken:
             self.take_back()
         if self._acceptable:
-            # Before those who come now.
             self.lot.hand_over_now()
             self._accept()
             if self.stopping:
@@ -207,7 +208,7 @@ class Serving:
         # at every turn of the loop.
         self._listener.stop()
         self._acceptable = True
-        self.sleeper.ring_after_events()
+        (self.sleeper.ring_after_events if self._after_events else self.sleeper.ring)()
 
     def stop_listening(self) -> None:
         """Close the listener's watcher, so that the listener may be closed. Idempotent."""
