@@ -15,7 +15,7 @@ import os
 import select
 import socket as _stdlib_socket
 import sys
-from _socket import MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_WAITALL
+from _socket import MSG_DONTWAIT, MSG_OOB, MSG_PEEK, MSG_WAITALL, SOL_SOCKET
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ _init = c_socket.__init__
 recv: Callable[..., bytes] = c_socket.recv
 #: The descriptor's number, for the server: a request may note that the program has asked for it.
 number_of: Callable[[Any], int] = c_socket.fileno
+_set_option: Callable[..., None] = c_socket.setsockopt
 _timeout: Callable[[Any], float | None] = c_socket.gettimeout
 
 #: Bytes of which a read costs least: with its header that makes 512, the most that Python allocates
@@ -271,8 +272,9 @@ class RequestSocket(OriginalSocket):
             self.unread_at = 0
 
     def setsockopt(self, level: Any, option: Any, *value: Any) -> None:
-        c_socket.setsockopt(self, level, option, *value)
-        if option_limits.is_limit(level, option):
+        _set_option(self, level, option, *value)
+        # Before a call: of a handler's own options, it is seldom this level's.
+        if level == SOL_SOCKET and option_limits.is_limit(level, option):
             note_limits(self)
 
     def send_in_parts(self, data: bytes) -> Iterator[int]:
