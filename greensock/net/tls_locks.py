@@ -18,7 +18,11 @@ from greensock.hub.waiting import acquire
 # One lock for each of thousands of clients would be most of what they cost beside OpenSSL; a call
 # holds its lock for microseconds. Arbitrary: far more than threads that run at once.
 _LOCKS = 64
-_locks: list[Any] = [monkey.get_original("_thread", "RLock")() for _ in range(_LOCKS)]
+#: The lock of a request is `locks[id(request) >> SHIFT & MASK]`: objects of this size are at
+#: multiples of 16.
+locks: list[Any] = [monkey.get_original("_thread", "RLock")() for _ in range(_LOCKS)]
+SHIFT = 4
+MASK = _LOCKS - 1
 
 # Seconds for which a hub stands still for another thread's call at a time. A handshake may take
 # longer, where the program chooses a certificate.
@@ -28,12 +32,12 @@ _PATIENCE = 0.002
 def _acquire_all() -> None:
     # At a fork, no thread is to be in OpenSSL: it would hold locks of its for ever in the child.
     # That is 3 us.
-    for lock in _locks:
+    for lock in locks:
         lock.acquire()
 
 
 def _release_all() -> None:
-    for lock in _locks:
+    for lock in locks:
         lock.release()
 
 
@@ -46,16 +50,23 @@ def take_lock(request: Any, *, insists: bool = False) -> Any:
     A callback of the program's, amid a handshake, may come back here: so it is a re-entrant one.
 
     Raises:
-        BlockingSwitchOutError: called by a hub itself, which does not insist, and another thread's
-            call takes long.
+        BlockingSwitchOutError: as `wait_for`, but not if it insists.
     """
-    # Addresses of objects of this size are multiples of 16.
-    lock = _locks[id(request) // 16 % _LOCKS]
+    lock = locks[id(request) >> SHIFT & MASK]
     if not lock.acquire(False):
         try:
-            acquire(lock, _PATIENCE)
+            wait_for(lock)
         except BlockingSwitchOutError:
             if not insists:
                 raise
             lock.acquire()
     return lock
+
+
+def wait_for(lock: Any) -> None:
+    """Take a lock that another thread has.
+
+    Raises:
+        BlockingSwitchOutError: called by a hub itself, and the other's call takes long.
+    """
+    acquire(lock, _PATIENCE)

@@ -15,7 +15,7 @@ from typing import Any
 
 from greensock.hub.waiting import READ, WRITE
 from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.tls_locks import take_lock
+from greensock.net.tls_locks import MASK, SHIFT, locks, wait_for
 from greensock.net.tls_sessions import TlsSession
 from greensock.streams import SocketWriter
 
@@ -47,9 +47,11 @@ class TlsSender(TlsSession):
             SSLError: SSLWantReadError, SSLWantWriteError: nothing is taken before the client reads
                 or says more. Another: the connection is broken.
         """
-        lock = take_lock(self)
+        lock = locks[id(self) >> SHIFT & MASK]
+        if not lock.acquire(False):
+            wait_for(lock)
         try:
-            tls = self._open_session()
+            tls = self._tls or self._open_session()
             if self.unsent is not None:
                 tls.write(self.unsent)
                 self.unsent = None
@@ -124,8 +126,16 @@ class TlsSender(TlsSession):
         if flags or self.timeout == 0.0 or self._session() is None:
             self._send_rest(data, 0, flags)
         elif type(data) is bytes:
-            for _ in self._send_records(data, self._deadline_of_call()):
-                pass
+            taken = 0
+            if len(data) <= RECORD_SIZE:
+                # Mostly it goes at once, in one call less.
+                try:
+                    taken = self._offer(data)
+                except (SSLWantReadError, SSLWantWriteError):
+                    taken = 0
+            if taken < len(data) or self.unsent is not None:
+                for _ in self._send_records(data[taken:], self._deadline_of_call()):
+                    pass
         else:
             self.send(data)
 

@@ -11,8 +11,8 @@ import pytest
 from greensock import BaseRequestHandler, KeepAliveRequestHandler, StreamRequestHandler
 from greensock.testing import running
 
-from ..clients import Client, ask, connect, receive_line
-from ..separate_process import STUCK, Templates
+from ..clients import Client, ask, connect, eventually, receive_line
+from ..separate_process import Templates
 from ..server_kinds import (
     UNIX_STREAM,
     Echo,
@@ -85,7 +85,7 @@ def hand_over_files(mixin: str, handler: str) -> None:
             assert receive_line(client) == b"1\n"
             assert os.read(reading, 100) == line
             # No copy of it was left open, in whichever process.
-            select.select([reading], [], [], STUCK)
+            eventually(lambda reading=reading: select.select([reading], [], [], 0)[0])
             assert os.read(reading, 1) == b""
             os.close(reading)
 
