@@ -6,6 +6,7 @@ Loaded by the first server that has one.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -112,7 +113,7 @@ def _check(server: Any) -> None:
         raise TypeError("ssl_context is for servers of streams: there is no TLS for datagrams")
     if context is not None and not tls_contexts.is_context(context):
         raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}")
-    if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+    if limit is not None and not (isinstance(limit, int | float) and 0 < limit < math.inf):
         raise ValueError(
             f"handshake_timeout must be a positive number of seconds or None, not {limit!r}"
         )

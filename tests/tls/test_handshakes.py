@@ -293,7 +293,7 @@ def test_handshakes_under_load(serving: Any, mixin: str) -> None:
         assert server.stats().handshakes_failed == 50
 
 
-@pytest.mark.parametrize("limit", [0, -1, "10"])
+@pytest.mark.parametrize("limit", [0, -1, "10", float("inf")])
 def test_impossible_timeout_is_refused(limit: object) -> None:
     complaint = "handshake_timeout must be a positive number"
     with (
