@@ -229,7 +229,8 @@ class BaseServer(Accepting):
             self._gs_ask_to_stop()
             return draining.drain_unserved(self, timeout)
         drain = self._gs_start_drain(timeout)
-        if lifetime.current_greenlet() is self.__serving_greenlet or self._gs_is_worker():
+        caller = lifetime.current_greenlet()
+        if caller is self.__serving_greenlet or self._gs_is_worker() or drain.is_kept_by(caller):
             return None
         # Not for the end of serve_forever: what was cut may hold its hub beyond the deadline.
         return drain.await_report()

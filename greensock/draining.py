@@ -11,6 +11,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple
 
+from gevent._hub_local import get_hub_if_exists
+
 from greensock import endings, turns, whereabouts
 from greensock.hub import client_contexts
 from greensock.hub.lot import PARKED, Client
@@ -144,6 +146,11 @@ class Drain:
     def hurry(self) -> None:
         """Cut what is left now; from anywhere."""
         self._serving.sleeper.call_in_hub(self._cut_rest)
+
+    def is_kept_by(self, greenlet: Any) -> bool:
+        """Whether it could not go on while this greenlet waits: the hub, or one of its own."""
+        pool = self._pool
+        return greenlet is get_hub_if_exists() or (pool is not None and pool.is_worker())
 
     def await_report(self) -> Drained:
         """Wait until it is over, but not for a handler that lets nobody end it."""

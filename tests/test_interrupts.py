@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +85,26 @@ class Hit(Echo):
             be_hit()
 
 
+class Finalised:
+    def __init__(self, land: Callable[[str], None]) -> None:
+        self.land = land
+
+    def __del__(self) -> None:
+        self.land("__del__")
+
+
+class HitAtEnd(Hit):
+    """It lands where Python can raise nothing: what nobody refers to any more goes there."""
+
+    def handle_one_request(self) -> None:
+        line = self.rfile.readline()
+        finalised = Finalised(self.land)
+        reference = weakref.ref(finalised, lambda _: self.land("weak reference"))
+        del finalised
+        self.wfile.write(line)
+        del reference
+
+
 class HitWhole(Hit):
     def handle(self) -> None:
         super().handle()
@@ -143,13 +164,14 @@ def land(mixin: str, handler: str, place: str) -> None:
         left = left_by(server, come_and_go)
         assert left is error, (name, left, server.seen)
         told = [LookupError] if handler == "HitTwice" else []
-        assert server.seen == told, name
+        assert server.seen == told, (name, server.seen)
 
 
 PLACES = [
     *(("Hit", place) for place in ("setup", "handle_one_request", "finish")),
     *(("HitWhole", place) for place in ("setup", "handle_one_request", "finish")),
     ("HitTwice", "handle_one_request"),
+    *(("HitAtEnd", place) for place in ("__del__", "weak reference")),
     *(("Hit", state) for state in ("new", "busy", "parked", "closed")),
 ]
 

@@ -141,8 +141,10 @@ def limited(process: psutil.Process, address: Any) -> None:
 
 
 def stopping(process: psutil.Process, address: Any) -> None:
-    with connect(address) as client:
+    with connect(address) as client, connect(address) as other:
         assert ask(client, b"x\n") == b"x\n"
+        # Its answer is there before the turn is over; once another has had one, it is parked.
+        assert ask(other, b"x\n") == b"x\n"
         process.terminate()
         assert receive_line(client) == b"goodbye\n"
         assert client.recv(1) == b""

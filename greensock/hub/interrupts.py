@@ -101,6 +101,7 @@ class _Hearer:
         self._own = vars(hub).get("handle_error")
         self._ordinary: Callable[..., Any] = hub.handle_error
         self.users = 0
+        self.lost: _LostHearer
         hub.handle_error = self
 
     def __call__(self, context: Any, kind: Any, error: Any, traceback: Any) -> None:
@@ -116,12 +117,38 @@ class _Hearer:
                 self._hub.handle_error = self._own
 
 
+class _LostHearer:
+    """In place of `sys.unraisablehook`, while `heard` for the hub of the main thread.
+
+    A client's `rfile` has a finaliser: in one of sixty ends by Ctrl-C amid connections that come
+    and go, that was where it landed, and the server went on.
+    """
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+        self._other = sys.unraisablehook
+        sys.unraisablehook = self
+
+    def __call__(self, lost: sys.UnraisableHookArgs) -> None:
+        if is_interrupt(lost.exc_value, lost.exc_traceback):
+            throw = self._hub.handle_system_error
+            self._hub.loop.run_callback(throw, lost.exc_type, lost.exc_value, lost.exc_traceback)
+        else:
+            self._other(lost)
+
+    def leave(self) -> None:
+        if sys.unraisablehook is self:
+            sys.unraisablehook = self._other
+
+
 @contextlib.contextmanager
 def heard() -> Iterator[None]:
     """Have what signal handlers raise in this hub, or in a greenlet of its, reach its main one.
 
     A hub does that with SystemExit and KeyboardInterrupt; others it only prints, unless it was
-    asleep. That is gevent's documented way to say otherwise, see its `Hub.handle_error`.
+    asleep. That is gevent's documented way to say otherwise, see its `Hub.handle_error`. What
+    comes up where nothing can be raised, in `__del__` or a callback of a weak reference, reaches it
+    too.
     """
     if threading.get_native_id() != os.getpid():
         yield
@@ -130,10 +157,13 @@ def heard() -> Iterator[None]:
     hearer = vars(hub).get("handle_error")
     if type(hearer) is not _Hearer:
         hearer = _Hearer(hub)
+    if not hearer.users:
+        hearer.lost = _LostHearer(hub)
     hearer.users += 1
     try:
         yield
     finally:
         hearer.users -= 1
         if not hearer.users:
+            hearer.lost.leave()
             hearer.leave()

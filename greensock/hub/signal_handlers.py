@@ -198,12 +198,12 @@ def let_handlers_block() -> None:
 
     def new_signal(signalnum: int, handler: Any) -> Any:
         """signal.signal, whose handler may block and raise as in the main thread."""
-        if callable(handler) and handler is not signal.default_int_handler:
-            handler = Handler(_own(handler))
+        own = _own(handler)
+        if callable(own) and own is not signal.default_int_handler:
             _handled.add(signalnum)
         else:
             _handled.discard(signalnum)
-        return _own(plain_signal(signalnum, handler))
+        return _own(plain_signal(signalnum, Handler(own) if callable(own) else own))
 
     def new_getsignal(signalnum: int) -> Any:
         """signal.getsignal: the handler as the program has set it."""
@@ -217,6 +217,9 @@ def let_handlers_block() -> None:
     for name, new in (("signal", new_signal), ("getsignal", new_getsignal), ("pause", _pause)):
         new.__name__ = new.__qualname__ = name
         setattr(signal, name, new)
+    if plain_getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Ctrl-C too: a thread of the program's that it ends instead tells nobody.
+        new_signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for_handlers() -> None:

@@ -19,7 +19,7 @@ from gevent import get_hub, getcurrent, sleep
 from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
-from greensock.hub import client_contexts, lifetime
+from greensock.hub import client_contexts, interrupts, lifetime
 from greensock.hub.lot import Client
 from greensock.hub.waiting import READ, leave_for, new_watcher
 from greensock.hub.waking import Latch
@@ -270,9 +270,11 @@ class WorkerPool:
                     self._release_joiners()
                 try:
                     leave_for(hub)
-                except BaseException:  # noqa: BLE001
+                except BaseException as error:  # noqa: BLE001 - nobody's, or passed on
                     # Something that an earlier turn left behind, or a retirement, or a kill():
                     # whatever it is, nobody's request is running here to be told.
+                    if interrupts.is_interrupt(error):
+                        interrupts.pass_on(error)
                     return
         finally:
             self._workers.discard(me)

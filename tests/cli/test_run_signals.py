@@ -35,7 +35,7 @@ server.daemon_threads = True
 thread = threading.Thread(target=server.serve_forever)
 """
 
-#: What each does between its start, a SIGTERM once it has said "ready", and its end.
+#: What each does between its start, a signal once it has said "ready", and its end.
 PROGRAMS = {
     "handler that waits for the server's thread": """
 thread.start()
@@ -203,6 +203,71 @@ try:
 except TimeoutError as error:
     say(error)
 """,
+    "Ctrl-C amid a thread that computes": """
+def compute():
+    begun.wait()
+    say("ready")
+    while True:
+        pass
+begun = threading.Event()
+threading.Thread(target=compute, daemon=True).start()
+try:
+    begun.set()
+    time.sleep(60)
+except KeyboardInterrupt:
+    say("interrupted")
+    os._exit(3)
+""",
+    "Ctrl-C amid a thread that never rests": """
+def toil():
+    begun.wait()
+    say("ready")
+    while True:
+        try:
+            time.sleep(0)
+        except BaseException as error:
+            say("in a thread", repr(error))
+            os._exit(1)
+begun = threading.Event()
+threading.Thread(target=toil, daemon=True).start()
+try:
+    begun.set()
+    threading.Event().wait()
+except KeyboardInterrupt:
+    say("interrupted")
+    sys.exit(3)
+""",
+    "Ctrl-C amid requests": """
+class Toiling(socketserver.StreamRequestHandler):
+    def handle(self):
+        say("ready")
+        try:
+            while True:
+                time.sleep(0)
+        except BaseException as error:
+            say("in a handler", repr(error))
+            os._exit(1)
+server.RequestHandlerClass = Toiling
+client = socket.create_connection(server.server_address)
+try:
+    server.serve_forever()
+except KeyboardInterrupt:
+    say("interrupted")
+    os._exit(3)
+""",
+    "Ctrl-C with the default handler set anew": """
+say(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+say(signal.signal(signal.SIGINT, signal.SIG_IGN) is signal.default_int_handler)
+say(signal.signal(signal.SIGINT, signal.default_int_handler) is signal.SIG_IGN)
+say(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+thread.start()
+try:
+    say("ready")
+    thread.join()
+except KeyboardInterrupt:
+    say("interrupted")
+    server.shutdown()
+""",
     "what signal() and getsignal() say": """
 def one(number, frame): ...
 def two(number, frame): ...
@@ -215,8 +280,11 @@ time.sleep(60)
 """,
 }
 
+#: What is interrupted in an unpatched process is the handler of a request, which here keeps it.
+LANDS_IN_HANDLER = {"Ctrl-C amid requests"}
 
-def ended(command: list[str], folder: Path) -> tuple[int, str, list[str]]:
+
+def ended(command: list[str], folder: Path, number: int) -> tuple[int, str, list[str]]:
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -231,13 +299,13 @@ def ended(command: list[str], folder: Path) -> tuple[int, str, list[str]]:
             line = process.stdout.readline()
             assert line, said + process.stderr.read()  # type: ignore[union-attr]
             said += line
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         try:
             try:
                 out, err = process.communicate(timeout=STUCK / 3)
             except subprocess.TimeoutExpired:
                 # One that comes as the main thread begins to wait is seen with the next.
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(number)
                 out, err = process.communicate(timeout=STUCK)
         except subprocess.TimeoutExpired:
             process.kill()
@@ -248,6 +316,8 @@ def ended(command: list[str], folder: Path) -> tuple[int, str, list[str]]:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program_stops_as_under_python(tmp_path: Path, name: str) -> None:
     (tmp_path / "program.py").write_text(BEGIN + PROGRAMS[name])
-    plainly = ended([sys.executable, "program.py"], tmp_path)
-    assert ended(greensock_run("program.py"), tmp_path) == plainly
-    assert ended(greensock_run("--no-monkey", "program.py"), tmp_path) == plainly
+    number = signal.SIGINT if name.startswith("Ctrl-C") else signal.SIGTERM
+    plainly = ended([sys.executable, "program.py"], tmp_path, number)
+    assert ended(greensock_run("program.py"), tmp_path, number) == plainly
+    if name not in LANDS_IN_HANDLER:
+        assert ended(greensock_run("--no-monkey", "program.py"), tmp_path, number) == plainly
