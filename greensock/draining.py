@@ -11,10 +11,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple
 
-from gevent._hub_local import get_hub_if_exists
-
 from greensock import endings, turns, whereabouts
-from greensock.hub import client_contexts
+from greensock.hub import client_contexts, lifetime
 from greensock.hub.lot import PARKED, Client
 from greensock.hub.waiting import look_at_the_clock
 from greensock.hub.waking import Latch
@@ -150,7 +148,7 @@ class Drain:
     def is_kept_by(self, greenlet: Any) -> bool:
         """Whether it could not go on while this greenlet waits: the hub, or one of its own."""
         pool = self._pool
-        return greenlet is get_hub_if_exists() or (pool is not None and pool.is_worker())
+        return lifetime.is_hub(greenlet) or (pool is not None and pool.is_worker())
 
     def await_report(self) -> Drained:
         """Wait until it is over, but not for a handler that lets nobody end it."""

@@ -59,6 +59,11 @@ def current_greenlet() -> Any:
     return current.main if type(current) is StandIn else current
 
 
+def is_hub(greenlet: Any) -> bool:
+    """Whether a greenlet is the hub of this thread, for which nothing else can run."""
+    return greenlet is get_hub_if_exists()
+
+
 def has_hub() -> bool:
     """Whether this thread has a hub already."""
     return get_hub_if_exists() is not None
