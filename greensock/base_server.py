@@ -238,8 +238,9 @@ class BaseServer(Accepting):
     def _gs_start_drain(self, timeout: float) -> Drain:
         drain = self._gs_drain
         if drain is None:
-            self.draining = True
             drain = self._gs_drain = Drain(self, timeout)
+            # After it has noted the time: who sees that was busy when it began.
+            self.draining = True
             if not drain.start():
                 drain.serving_ended()
         return drain

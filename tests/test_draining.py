@@ -144,7 +144,8 @@ def drain_stuck(mixin: str, name: str) -> None:
         cut = report.cut[0]
         assert cut.client_address == stuck.getsockname()
         assert cut.where.startswith("child ") if mixin == FORKING else f" in {name}." in cut.where
-        assert report.seconds >= 0.05
+        # libuv counts in whole milliseconds.
+        assert report.seconds > 0.045
         eventually(lambda: server.stats().open == 0)
 
 

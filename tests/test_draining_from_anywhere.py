@@ -1,4 +1,4 @@
-"""drain() may be called from anywhere; where waiting for it would be a deadlock, it does not wait."""
+"""drain() may be called from anywhere; where waiting would be a deadlock, it does not wait."""
 
 import threading
 from typing import Any

@@ -11,10 +11,11 @@ from multiprocessing import resource_sharer
 from typing import Any
 
 import pytest
+from gevent import monkey
 
 from greensock.testing import running
 
-from .clients import answer_of, ask, connect
+from .clients import answer_of, ask, connect, eventually
 from .separate_process import NATIVE_THREADS, PATCHED, UNPATCHED
 from .server_kinds import (
     ANY_PORT,
@@ -156,6 +157,7 @@ def test_what_was_received_already_is_handed_over_too(alone, mixin: str) -> None
 
 
 def look_at_request(mixin: str, handler: str, look: Callable[[Any], None]) -> None:
+    looked_at: list[Any] = []
     failures: list[BaseException] = []
 
     def process_request(self: Any, request: Any, client_address: Any) -> None:
@@ -163,12 +165,15 @@ def look_at_request(mixin: str, handler: str, look: Callable[[Any], None]) -> No
             look(request)
         except BaseException as failure:  # noqa: BLE001
             failures.append(failure)
+        looked_at.append(client_address)
         base.process_request(self, request, client_address)
 
     base: Any = server_class(mixin)
     server = make_server(mixin, HANDLERS[handler], process_request=process_request)
-    with running(server) as address:
-        assert answer_of(address, b"x\n") == b"x\n"
+    with running(server) as address, connect(address) as client:
+        # Not before it was looked at: what is there already is read also where nothing may block.
+        eventually(lambda: looked_at)
+        assert ask(client, b"x\n") == b"x\n"
     assert not failures, failures[0]
 
 
@@ -178,6 +183,10 @@ def duplicate(request: Any) -> None:
         assert copy.getpeername() == request.getpeername()
     with socket.fromfd(request.fileno(), request.family, request.type) as copy:
         assert copy.getpeername() == request.getpeername()
+    if not monkey.is_module_patched("threading"):
+        # gevent's sockets make the connection non-blocking for all who share it, which only where
+        # threads are greenlets is no matter.
+        os.set_blocking(request.fileno(), True)
 
 
 def refuse(request: Any) -> None:

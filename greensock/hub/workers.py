@@ -9,6 +9,7 @@ weak-reference counts are what they were, and its `__dict__` is empty. All else 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -104,7 +105,9 @@ class WorkerPool:
 
     def end(self, worker: Any) -> None:
         """Raise GreenletExit in a worker, soon."""
-        self._hub.loop.run_callback_threadsafe(worker.throw, GreenletExit)
+        # Its hub may have ended since somebody saw it at work, and every worker with it.
+        with contextlib.suppress(AttributeError, ValueError):
+            self._hub.loop.run_callback_threadsafe(worker.throw, GreenletExit)
 
     def join(self, timeout: float | None = None) -> bool:
         """Block until no job is queued or running; from any thread or greenlet but a worker.
