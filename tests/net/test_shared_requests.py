@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from typing import ClassVar
 
 import pytest
@@ -51,7 +52,9 @@ def push_beside_answers(mixin: str, tls: bool) -> None:
     stop = threading.Event()
 
     def push() -> None:
-        while not stop.wait(0.002):
+        # No Event.wait(): three that time out as gevent's is set may wait for ever (26.9.0).
+        while not stop.is_set():
+            time.sleep(0.002)
             for handler in tuple(Pushed.open):
                 with contextlib.suppress(OSError):
                     handler.wfile.write(PUSHED)
