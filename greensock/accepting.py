@@ -69,34 +69,27 @@ class Accepting(ClientCare):
             return None
         if serving is not None and serving.is_of_streams:
             serving.offered = request
+        try:
+            # As in socketserver an error leaves serve_forever; its client goes before.
+            is_wanted = False
             try:
-                self._gs_offer(request, client_address)
+                is_wanted = self.verify_request(request, client_address)
             finally:
-                if serving.offered is not None:
-                    serving.offered = None
-                    self._gs_leave_to_program(request, client_address)
-        else:
-            self._gs_offer(request, client_address)
+                if not is_wanted:
+                    self.shutdown_request(request)
+            if is_wanted:
+                try:
+                    self.process_request(request, client_address)
+                except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+                    try:
+                        endings.tell(self, request, client_address, error)
+                    finally:
+                        self.shutdown_request(request)
+        finally:
+            if serving is not None and serving.offered is not None:
+                serving.offered = None
+                self._gs_leave_to_program(request, client_address)
         return None
-
-    def _gs_offer(self, request: Any, client_address: Any) -> None:
-        """Have the program's hooks verify and process a request."""
-        try:
-            is_wanted = self.verify_request(request, client_address)
-        except BaseException:
-            # As in socketserver it leaves serve_forever; the client must not be left with nobody.
-            self.shutdown_request(request)
-            raise
-        if not is_wanted:
-            self.shutdown_request(request)
-            return
-        try:
-            self.process_request(request, client_address)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-            try:
-                endings.tell(self, request, client_address, error)
-            finally:
-                self.shutdown_request(request)
 
     #: What the serving loop calls: `_gs_accept_one`, or more of them at once where that is cheaper.
     _gs_accept_some = _gs_accept_one

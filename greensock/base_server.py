@@ -66,6 +66,8 @@ class BaseServer(Accepting):
 
     timeout: float | None = None
 
+    _gs_stop_asked: Any
+
     # Set anew where a subclass has them; declared for the methods here.
     socket: Any
 
@@ -90,11 +92,11 @@ class BaseServer(Accepting):
         The standard library's private flag: programs set it (as `_BaseServer__shutdown_request`)
         in a handler, where its `shutdown()` could only deadlock. So setting it ends the loop.
         """
-        return vars(self)["_BaseServer__shutdown_request"]
+        return self._gs_stop_asked
 
     @__shutdown_request.setter
     def __shutdown_request(self, stops: Any) -> None:
-        vars(self)["_BaseServer__shutdown_request"] = stops
+        self._gs_stop_asked = stops
         serving = self._gs_serving
         if stops and serving is not None:
             serving.stopping = True

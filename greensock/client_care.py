@@ -212,7 +212,11 @@ class ClientCare(OpenClients):
         shape = self._gs_shape()
         if not (shape.parks and is_request_socket(request)):
             return None
-        self._gs_take(request)
+        if serving.offered is request:
+            # As `_gs_take`, without its call.
+            serving.offered = None
+        else:
+            self._gs_take(request)
         client = Client(request, client_address)
         serving.lot.admit(client)
         if shape.waits_for_data:
@@ -294,7 +298,7 @@ class ClientCare(OpenClients):
 
     def _gs_settings_changed(self) -> None:
         """A limit was set: have it hold from now on, in whatever thread that was."""
-        serving = self.__dict__.get("_gs_serving")
+        serving = getattr(self, "_gs_serving", None)
         if serving is not None:
             serving.do_soon(serving.read_settings)
 

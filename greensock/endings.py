@@ -109,10 +109,14 @@ def close(server: Any, request: Any, client_address: Any) -> None:
     try:
         server.shutdown_request(request)
     except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-        # How far it has come nobody knows.
-        with contextlib.suppress(AttributeError, OSError):
-            request.close()
-        tell(server, request, client_address, error)
+        _not_closed(server, request, client_address, error)
+
+
+def _not_closed(server: Any, request: Any, client_address: Any, error: BaseException) -> None:
+    """In the `except` clause of what shutdown_request raised: how far it has come nobody knows."""
+    with contextlib.suppress(AttributeError, OSError):
+        request.close()
+    tell(server, request, client_address, error)
 
 
 def close_beside(server: Any, request: Any, client_address: Any) -> None:
@@ -148,14 +152,19 @@ def serve_whole(server: Any, request: Any, client_address: Any) -> None:
 def end(server: Any, client: Client) -> None:
     """End a client: `finish()` of its handler, and close; raises as `tell`."""
     handler, client.handler = client.handler, None
+    request = client.request
     try:
         if handler is not None:
             handler.finish()
     except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-        tell(server, client.request, client.address, error)
+        tell(server, request, client.address, error)
     finally:
         server._gs_release(client)
-        close(server, client.request, client.address)
+        # As `close`, without its call: every client ends here.
+        try:
+            server.shutdown_request(request)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+            _not_closed(server, request, client.address, error)
 
 
 def end_after(server: Any, client: Client, error: BaseException) -> None:
@@ -191,7 +200,7 @@ def end_after(server: Any, client: Client, error: BaseException) -> None:
         close(server, request, address)
 
 
-def end_one_of_many(server: Any, client: Client, error: BaseException | None = None) -> None:
+def end_one_of_many(server: Any, client: Client, error: BaseException | None) -> None:
     """End a client among others; after an error, in its `except` clause.
 
     Raises:

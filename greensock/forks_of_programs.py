@@ -99,7 +99,7 @@ def _forget_run(server: Any, ended: Latch) -> None:
     if not ended.is_set():
         # Also between the beginning of a run, or its end, and that of `_gs_serving`.
         vars(server).pop("draining", None)
-        vars(server)["_BaseServer__shutdown_request"] = False
+        server._gs_stop_asked = False
     vars(server).update(
         _gs_serving=None,
         _gs_drain=None,

@@ -64,7 +64,7 @@ class HandlerKind(ClientHooks):
         if self._gs_tls is None:
             if shape.is_whole is not None:
                 self._gs_turn = whole_requests.run_turn
-            elif self._gs_turn is not turns.run_plain_turn:
+            elif shape.closes_by_default or self._gs_turn is not turns.run_plain_turn:
                 # Never back to that: there may be clients of an earlier handler class.
                 self._gs_turn = turns.run_turn
         make = self._gs_request_class() if self._gs_tls is None else self._gs_tls.new_request

@@ -78,7 +78,7 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
         handler = open_handler(server, client)
         if handler is None:
             return END
-        if not _is_plain(server, client):
+        if not handler.rbufsize or handler.wbufsize or client.request.has_messages:
             if server._gs_turn is run_plain_turn:
                 server._gs_turn = run_turn
             return run_turn(server, client)
@@ -120,14 +120,6 @@ def run_plain_turn(server: Any, client: Client) -> Outcome:
     else:
         return GO_ON
     return PARK
-
-
-def _is_plain(server: Any, client: Client) -> bool:
-    """Whether `run_plain_turn` does for a handler that has just been made."""
-    handler = client.handler
-    if not handler.rbufsize or handler.wbufsize or client.request.has_messages:
-        return False
-    return not server._gs_shape().closes_by_default
 
 
 def _run_http_turn(server: Any, client: Client) -> Outcome:
@@ -177,7 +169,7 @@ def serve_turn_of_many(
         endings.end_one_of_many(server, client, error)
         return END
     if outcome is END:
-        endings.end_one_of_many(server, client)
+        endings.end_one_of_many(server, client, None)
     return outcome
 
 

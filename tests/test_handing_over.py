@@ -11,7 +11,6 @@ from multiprocessing import resource_sharer
 from typing import Any
 
 import pytest
-from gevent import monkey
 
 from greensock.testing import running
 
@@ -183,10 +182,8 @@ def duplicate(request: Any) -> None:
         assert copy.getpeername() == request.getpeername()
     with socket.fromfd(request.fileno(), request.family, request.type) as copy:
         assert copy.getpeername() == request.getpeername()
-    if not monkey.is_module_patched("threading"):
-        # gevent's sockets make the connection non-blocking for all who share it, which only where
-        # threads are greenlets is no matter.
-        os.set_blocking(request.fileno(), True)
+    # Where gevent has patched, that copy has made the connection non-blocking for all who share it.
+    os.set_blocking(request.fileno(), True)
 
 
 def refuse(request: Any) -> None:

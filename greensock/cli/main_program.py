@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pkgutil
 import runpy
@@ -12,6 +13,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from greensock.cli.usage import UsageError
+from greensock.hub import signal_handlers
 from greensock.patch.settings import UnknownSetting
 
 
@@ -107,11 +109,17 @@ def _load_script(name: str, main: ModuleType) -> CodeType:
 
 
 def _report(error: BaseException) -> None:
-    """Write the traceback as the interpreter does, without the frames of this module."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
-        traceback = traceback.tb_next
-    error.__traceback__ = traceback
+    """Write the traceback as the interpreter does, without frames that it does not have."""
+    ours = (__file__, signal_handlers.__file__)
+    kept = []
+    entry = error.__traceback__
+    while entry is not None:
+        if entry.tb_frame.f_code.co_filename not in ours:
+            kept.append(entry)
+        entry = entry.tb_next
+    for before, after in itertools.pairwise([*kept, None]):
+        before.tb_next = after  # type: ignore[union-attr]
+    traceback = error.__traceback__ = kept[0] if kept else None
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, traceback
     sys.excepthook(type(error), error, traceback)
 

@@ -203,7 +203,10 @@ class GreenletMixIn(_Base):
             lot.park(job)
             return False
         if outcome is END:
-            endings.end_one_of_many(self, job)
+            try:
+                endings.end(self, job)
+            except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+                endings.contain(self, error)
             return False
         return self._gs_goes_on(job, outcome)
 

@@ -235,7 +235,7 @@ class ThreadingMixIn(_Base):
         self._gs_start_thread(client)
 
     def _gs_start_thread(self, client: Client) -> None:
-        if self.block_on_close and "_threads" not in vars(self):
+        if self.block_on_close and self._threads is type(self)._threads:
             self._threads = Threads()
         if self._gs_turns_at_work is None:
             self._gs_turns_at_work = {}

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gevent import monkey
 from greenlet import greenlet
 
 from greensock.hub import option_limits
@@ -164,10 +163,8 @@ class WaitingSocket(RequestSocket):
     def _wait_as_kernel(self, events: int) -> None:
         """Wait as the kernel does, for as long as the descriptor's own mode and options say."""
         fd = number_of(self)
-        # A datagram's is the server's, which gevent has made non-blocking, as all sockets of a
-        # program that it has patched, duplicates of this one too.
-        is_programs = _kind(self) != SOCK_DGRAM and not monkey.is_module_patched("socket")
-        if is_programs and not _get_blocking(fd):
+        if not _get_blocking(fd) and _kind(self) != SOCK_DGRAM:
+            # A datagram's is the server's, which gevent has made non-blocking.
             if poll(fd, events, 0.0):
                 return
             raise would_block()
