@@ -36,7 +36,10 @@ def run(*command: str, **environment: str) -> str:
 )
 @under_every_mixin
 def test_no_process_crashes_at_its_end(mixin: str, loop: str, patch: tuple[str, ...]) -> None:
-    assert run("-m", "tests.ending_programs", mixin, str(ROUNDS), *patch, GEVENT_LOOP=loop) == ""
+    said = run("-m", "tests.ending_programs", mixin, str(ROUNDS), *patch, GEVENT_LOOP=loop)
+    # What gevent's destroy() of a libuv loop prints of that loop's own handles, once in a thousand.
+    harmless = "WARNING: gevent: running prepare callbacks from a destroyed handle"
+    assert [line for line in said.splitlines() if not line.startswith(harmless)] == []
 
 
 PROGRAM = """
