@@ -1,4 +1,4 @@
-"""README's blocks, and its programs and commands run as a reader would.
+"""The blocks of README and of the guides, and their programs and commands run as a reader would.
 
 Every Python block begins with a comment that is its file's name. All are written to one folder, and
 run from there; only ports become free ones.
@@ -18,17 +18,24 @@ import psutil
 from .clients import eventually
 from .separate_process import REPOSITORY, STUCK
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+#: What newcomers read.
+FRONT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [
+    REPOSITORY / folder / "README.md" for folder in ("", "greensock", "loadtests", "tests")
+]
+#: All that is written for users, one after the other.
+README = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PROGRAMS = {
     code.partition("\n")[0].removeprefix("# "): code for kind, code in BLOCKS if kind == "python"
 }
-COMMANDS = [
+#: Each once: the guide has those of README too.
+COMMANDS = dict.fromkeys(
     line.removeprefix("$ ")
     for kind, text in BLOCKS
     if kind == "console"
     for line in text.split("\n")
-]
+)
 
 GREENSOCK = (sys.executable, "-m", "greensock")
 
@@ -38,7 +45,7 @@ def commands(program: str) -> list[str]:
 
 
 def write_programs(folder: Path) -> None:
-    """Write all of README's programs, and what they find in a clone, into an empty folder."""
+    """Write all programs, and what they find in a clone, into an empty folder."""
     for name, code in PROGRAMS.items():
         folder.joinpath(name).write_text(code.replace("9999", "0"), encoding="utf-8")
     folder.joinpath("loadtests").symlink_to(REPOSITORY / "loadtests")

@@ -1,4 +1,4 @@
-"""README says what is so: its commands, options and names are tried as they stand there."""
+"""README and the guides say what is so: commands, options and names are tried as they stand."""
 
 import json
 import re
@@ -20,6 +20,8 @@ from greensock.compare.thresholds import parse_threshold
 
 from .readme_blocks import (
     BLOCKS,
+    DOCUMENTS,
+    FRONT,
     GREENSOCK,
     PROGRAMS,
     README,
@@ -31,7 +33,7 @@ from .readme_blocks import (
 )
 from .separate_process import REPOSITORY, STUCK
 
-SET_UP = [line for line in README.split("\n") if line.startswith("python3 -m venv")]
+SET_UP = [line for line in FRONT.split("\n") if line.startswith("python3 -m venv")]
 LOAD_PROGRAMS = sorted(set(re.findall(r"python -m (loadtests\.\w+)", README)))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 
@@ -215,6 +217,34 @@ def test_set_up_commands_share_an_environment() -> None:
     assert set(named) <= set(extras)
 
 
+def test_readme_is_read_in_five_minutes() -> None:
+    assert len(FRONT.encode()) <= 14 * 1024
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    text = re.sub(r"(?ms)^```.*?^```$", "", document.read_text(encoding="utf-8"))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        place, _, anchor = link.partition("#")
+        if place.startswith("http"):
+            continue
+        target = document.parent.joinpath(place) if place else document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_no_table_cell_is_a_page() -> None:
+    """README's: those of the guides are what they are."""
+    cells = [cell for line in FRONT.split("\n") if line.startswith("|") for cell in line.split("|")]
+    assert [cell for cell in cells if len(cell) > 120] == []
+
+
 def test_every_python_that_is_promised_is_tried() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     first, *others = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
@@ -229,4 +259,4 @@ def test_every_python_that_is_promised_is_tried() -> None:
 def test_ci_runs_the_test_command_of_readme() -> None:
     script = REPOSITORY.joinpath(".ci/run").read_text(encoding="utf-8")
     (pattern,) = re.findall(r"grep '(.+)' README\.md", script)
-    assert [line for line in README.split("\n") if re.search(pattern, line)] == [SET_UP[1]]
+    assert [line for line in FRONT.split("\n") if re.search(pattern, line)] == [SET_UP[1]]
