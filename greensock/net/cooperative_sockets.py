@@ -10,6 +10,8 @@ changes, and the very same descriptor can be handed to a thread or a child that 
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 from _socket import MSG_DONTWAIT, MSG_WAITALL
 from collections.abc import Callable
 from time import monotonic
@@ -245,16 +247,27 @@ class CooperativeSocket(WaitingSocket):
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
         """Send `file` from `offset` on, `count` bytes or (None) all of it; return the bytes sent.
 
-        A timeout is one for each part that the kernel takes, as in the standard library.
+        Without an `offset` a file of the file system is sent from its beginning, wherever it
+        stands, and anything else from where it stands. A timeout is one for each part that the
+        kernel takes, as in the standard library.
+
+        Raises:
+            ValueError: it is a text file, `count` is not positive, or the request does not block.
+            TypeError: `count` is no integer.
 
         Differs from socketserver: (from `socket.sendfile`) the file is read and sent, because
         `os.sendfile` on a blocking descriptor would block every client of the hub.
         """
+        if "b" not in getattr(file, "mode", "b"):
+            raise ValueError("the file must be opened in binary mode")
+        if count is not None and not isinstance(count, int):
+            raise TypeError(f"count must be a positive integer or None, not {count!r}")
         if count is not None and count <= 0:
             raise ValueError(f"count must be a positive integer or None, not {count}")
         if self.gettimeout() == 0.0:
             raise ValueError("non-blocking sockets are not supported")
-        if offset:
+        stood = file.tell() if self._sends_from_beginning(file) else None
+        if offset or stood is not None:
             file.seek(offset)
         total = 0
         try:
@@ -266,6 +279,15 @@ class CooperativeSocket(WaitingSocket):
                 for sent in self.send_in_parts(data):
                     total += sent
         finally:
-            if hasattr(file, "seek"):
+            if total and hasattr(file, "seek"):
                 file.seek(offset + total)
+            elif stood is not None:
+                file.seek(stood)
         return total
+
+    def _sends_from_beginning(self, file: Any) -> bool:
+        """Whether the standard library would have the kernel read the file, which does so."""
+        try:
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        except (AttributeError, OSError, ValueError):
+            return False

@@ -145,6 +145,10 @@ class TlsSender(TlsSession):
             return CooperativeSocket._send_part(self, data, flags, give_up)
         return self.send(data, flags)
 
+    def _sends_from_beginning(self, file: Any) -> bool:
+        # Through OpenSSL no kernel reads it.
+        return self._session() is None and CooperativeSocket._sends_from_beginning(self, file)
+
     def send_in_parts(self, data: bytes) -> Iterator[int]:
         # One timeout for all of them, as SSL_write has.
         if self.timeout == 0.0 or self._session() is None:
