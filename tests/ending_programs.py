@@ -17,6 +17,7 @@ if __name__ == "__main__" and sys.argv[3:] == ["patched"]:
 import contextlib
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,9 @@ sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
 fork: Callable[[], int] = monkey.get_original("os", "fork")
 waitpid: Callable[[int, int], tuple[int, int]] = monkey.get_original("os", "waitpid")
 start_thread: Any = monkey.get_original("_thread", "start_new_thread")
+
+# From Python 3.12 on, of each fork here: its child goes on with nothing of the threads.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 # Threads that serve, side by side.
 SERVERS = 4

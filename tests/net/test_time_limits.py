@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -312,7 +313,7 @@ def limit_in_program(handler: Any) -> bytes:
     command = "import socket, sys; s = socket.socket(fileno=0)\n"
     command += "sys.stdout.buffer.write(s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))"
     ran = subprocess.run(
-        ["python3", "-c", command], stdin=handler.request, capture_output=True, check=True
+        [sys.executable, "-c", command], stdin=handler.request, capture_output=True, check=True
     )
     return ran.stdout
 
