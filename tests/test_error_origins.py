@@ -151,6 +151,9 @@ def count_as(mixin: str, handler: str, tls: bool, told: tuple[int, int]) -> None
                 client.recv(1)
                 # A child of this process may hold it as well.
                 client.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    # What has filled its buffer would keep the kernel from saying that it is gone.
+                    receive_all(client)
                 client.close()
             else:
                 with contextlib.suppress(OSError):

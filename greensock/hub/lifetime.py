@@ -19,7 +19,7 @@ from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub
 from greenlet import greenlet
 
-from greensock.hub import process_end, signal_wakeup
+from greensock.hub import loop_ends, process_end, signal_wakeup
 from greensock.hub.fork_gate import fork_gate
 
 # gevent 26.9 imports what these settings name lazily, under the import lock: two threads of a
@@ -149,13 +149,13 @@ def borrowed_hub() -> Iterator[bool]:
         if hub in _spared:
             _spared.discard(hub)
         elif made_here and not main:
-            hub.destroy(destroy_loop=True)
+            loop_ends.destroy(hub)
         process_end.serving.discard(hub)
 
 
 def end_hub_here() -> None:
     """End the hub of this native thread, in which no greenlet lives any more."""
-    get_hub().destroy(destroy_loop=True)
+    loop_ends.destroy(get_hub())
 
 
 def print_no_interrupts() -> None:

@@ -21,6 +21,8 @@ from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.hub import Hub
 
+from greensock.hub.loop_ends import call_soon
+
 _allocate_lock: Any = monkey.get_original("_thread", "allocate_lock")
 _get_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 _sleep: Callable[[float], None] = monkey.get_original("time", "sleep")
@@ -94,9 +96,7 @@ class _Halting:
         """Have each halt as soon as its hub turns, where it runs no code of the program's."""
         for hub in _hubs_of_other_threads() - self._asked:
             self._asked.add(hub)
-            # Where it is destroyed meanwhile, each loop has an error of its own for that.
-            with contextlib.suppress(Exception):
-                hub.loop.run_callback_threadsafe(self._halt)
+            call_soon(hub.loop, self._halt)
 
     def insist(self) -> None:
         """Have each halt in whatever Python code keeps its hub from turning.

@@ -17,6 +17,8 @@ from typing import Any
 from gevent import get_hub, monkey
 from gevent._hub_local import get_hub_if_exists
 
+from greensock.hub import loop_ends
+
 # Looks per time limit: what is found is found 1/4 of it late at the most.
 _LOOKS = 4
 
@@ -76,7 +78,7 @@ class StallWatch:
             # A patched process's log may have made one here, which would keep two descriptors.
             hub = get_hub_if_exists()
             if hub is not None:
-                hub.destroy(destroy_loop=True)
+                loop_ends.destroy(hub)
             self._running.release()
 
     def _watch(self) -> None:

@@ -9,7 +9,6 @@ weak-reference counts are what they were, and its `__dict__` is empty. All else 
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
 from greensock.hub import client_contexts, interrupts, lifetime
+from greensock.hub.loop_ends import call_soon
 from greensock.hub.lot import Client
 from greensock.hub.waiting import READ, leave_for, new_watcher
 from greensock.hub.waking import Latch
@@ -106,8 +106,7 @@ class WorkerPool:
     def end(self, worker: Any) -> None:
         """Raise GreenletExit in a worker, soon."""
         # Its hub may have ended since somebody saw it at work, and every worker with it.
-        with contextlib.suppress(AttributeError, ValueError):
-            self._hub.loop.run_callback_threadsafe(worker.throw, GreenletExit)
+        call_soon(self._hub.loop, worker.throw, GreenletExit)
 
     def join(self, timeout: float | None = None) -> bool:
         """Block until no job is queued or running; from any thread or greenlet but a worker.

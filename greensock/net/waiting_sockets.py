@@ -21,6 +21,7 @@ from greenlet import greenlet
 
 from greensock.hub import option_limits
 from greensock.hub.lifetime import has_hub
+from greensock.hub.loop_ends import call_soon
 from greensock.hub.lot import may_be_closed
 from greensock.hub.option_limits import limits
 from greensock.hub.waiting import (
@@ -257,7 +258,7 @@ class WaitingSocket(RequestSocket):
                         _close_watcher(watcher)
                     else:
                         # Only its own thread may touch it, though the descriptor goes before.
-                        loop_of(watcher).run_callback_threadsafe(_close_watcher, watcher)
+                        call_soon(loop_of(watcher), _close_watcher, watcher)
         self._reading = self._writing = None
 
 
