@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 OVERFLOWS = ("pause", "reject", "evict")
@@ -138,7 +138,7 @@ class Setting:
         self.value = value
 
     def __get__(self, server: Any, owner: type) -> Any:
-        own = {} if server is None else server._gs_own_settings
+        own = {} if server is None else _own_settings(server)
         value = own.get(self.name, self.value)
         if value is NOWHERE:
             raise AttributeError(f"{owner.__name__} has no setting {self.name}", name=self.name)
@@ -149,11 +149,11 @@ class Setting:
             check(self.name, value)
         # Not in its dictionary: CPython 3.11 and 3.12 know no short way to the attributes of an
         # instance whose dictionary anybody has looked into. (An echo took a fifth more.)
-        server._gs_own_settings = {**server._gs_own_settings, self.name: value}
+        server._gs_own_settings = {**_own_settings(server), self.name: value}
         self._tell(server)
 
     def __delete__(self, server: Any) -> None:
-        own = dict(server._gs_own_settings)
+        own = dict(_own_settings(server))
         try:
             del own[self.name]
         except KeyError:
@@ -167,6 +167,12 @@ class Setting:
         if limits is not None:
             limits.take(self.name, server)
             server._gs_settings_changed()
+
+
+def _own_settings(server: Any) -> Mapping[str, Any]:
+    """What an instance has for itself; that of no server, of a base that some server has too."""
+    settings: Mapping[str, Any] = getattr(server, "_gs_own_settings", {})
+    return settings
 
 
 def make_settings(cls: type) -> None:

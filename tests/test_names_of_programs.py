@@ -277,3 +277,26 @@ def accept_through_override(mixin: str) -> None:
 @under_every_mixin
 def test_override_of_the_private_accept_is_called(alone, mode: str, mixin: str) -> None:
     alone(mode, accept_through_override, mixin)
+
+
+class Bounded:
+    """A base of a server's, and of something else."""
+
+    max_connections = 7
+
+
+def test_base_of_a_server_may_be_that_of_something_else() -> None:
+    class Bound(Bounded, greensock.TCPServer):
+        pass
+
+    class Other(Bounded):
+        pass
+
+    with Bound(("127.0.0.1", 0), Echo) as server:
+        other = Other()
+        assert (server.max_connections, other.max_connections) == (7, 7)
+        server.max_connections = 8
+        other.max_connections = 9
+        assert (server.max_connections, other.max_connections) == (8, 9)
+        del other.max_connections
+        assert (server.max_connections, other.max_connections) == (8, 7)

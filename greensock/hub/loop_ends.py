@@ -13,13 +13,14 @@ from typing import Any
 
 from gevent import monkey
 
-_allocate_lock: Any = monkey.get_original("_thread", "allocate_lock")
+# A signal's handler may call while its thread does.
+_new_lock: Any = monkey.get_original("_thread", "RLock")
 
 # Seconds that a call waits for its turn. Whoever has it needs microseconds, unless its thread was
 # halted in them for good; see `process_end`.
 _PATIENCE = 0.1
 
-_lock: Any = _allocate_lock()
+_lock: Any = _new_lock()
 
 #: Loops that their threads are destroying.
 _ending: set[Any] = set()
@@ -27,7 +28,7 @@ _ending: set[Any] = set()
 
 def _forget() -> None:
     global _lock
-    _lock = _allocate_lock()
+    _lock = _new_lock()
     _ending.clear()
 
 
