@@ -239,6 +239,14 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_folder_of_tests_is_named() -> None:
+    text = (REPOSITORY / "tests/README.md").read_text(encoding="utf-8")
+    table = "\n".join(line for line in text.split("\n") if line.startswith("| `"))
+    named = set(re.findall(r"`(\w+)/`", table))
+    folders = {path.parent.name for path in REPOSITORY.glob("tests/*/__init__.py")}
+    assert named == folders
+
+
 def test_no_table_cell_is_a_page() -> None:
     """README's: those of the guides are what they are."""
     cells = [cell for line in FRONT.split("\n") if line.startswith("|") for cell in line.split("|")]
