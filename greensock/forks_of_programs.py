@@ -95,7 +95,6 @@ def _leave(server: Any, in_hand: list[Any]) -> None:
 
 
 def _forget_run(server: Any, ended: Latch) -> None:
-    # Past its __setattr__, which is for limits.
     if not ended.is_set():
         # Also between the beginning of a run, or its end, and that of `_gs_serving`.
         vars(server).pop("draining", None)

@@ -170,7 +170,7 @@ class Setting:
 
 
 def _own_settings(server: Any) -> Mapping[str, Any]:
-    """What an instance has for itself; that of no server, of a base that some server has too."""
+    """The settings that an instance has for itself, by name; a server, or what shares its base."""
     settings: Mapping[str, Any] = getattr(server, "_gs_own_settings", {})
     return settings
 

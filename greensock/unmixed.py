@@ -8,8 +8,6 @@ would fail with the first request; said when the class is made, it is said to wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from greensock.limits import CHECKS, NOWHERE, Setting, make_settings
@@ -24,8 +22,6 @@ class Unmixed:
 
     # For all servers: what is set in vain for a mixin that one does not have is looked at as well.
     vars().update({name: Setting(name, NOWHERE) for name in CHECKS})
-    #: The settings that a server has for itself, by name.
-    _gs_own_settings: Mapping[str, Any] = MappingProxyType({})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
