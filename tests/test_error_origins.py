@@ -12,7 +12,7 @@ import pytest
 from greensock import StreamRequestHandler
 from greensock.testing import running
 
-from .clients import connect, eventually, receive_all
+from .clients import connect, disconnect, eventually, receive_all
 from .separate_process import HERE, PATCHED
 from .server_kinds import NONE, make_server, under_every_mixin
 from .tls.certificates import NAME, client_context, server_context
@@ -149,12 +149,7 @@ def count_as(mixin: str, handler: str, tls: bool, told: tuple[int, int]) -> None
             client.sendall(b"x\n")
             if kind is Leaving and "silence" not in failing and failing != "say_so":
                 client.recv(1)
-                # A child of this process may hold it as well.
-                client.shutdown(socket.SHUT_RDWR)
-                with contextlib.suppress(OSError):
-                    # What has filled its buffer would keep the kernel from saying that it is gone.
-                    receive_all(client)
-                client.close()
+                disconnect(client)
             else:
                 with contextlib.suppress(OSError):
                     receive_all(client)
