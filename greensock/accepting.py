@@ -2,106 +2,136 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from greensock import endings
-from greensock.client_care import ClientCare
 from greensock.net import listening
 from greensock.net.listening import AcceptError
 from greensock.net.request_sockets import OriginalSocket
 
+if TYPE_CHECKING:
+    from greensock.service import Service
 
-class Accepting(ClientCare):
-    """The part of BaseServer between its listener and `process_request`."""
 
-    if TYPE_CHECKING:
-        verify_request: Callable[[Any, Any], bool]
-        process_request: Callable[[Any, Any], None]
-        get_request: Callable[[], tuple[Any, Any]]
+class Acceptor:
+    """What is between the listener of a server and its `process_request`.
 
-    def _handle_request_noblock(self) -> None:
-        """Process the request that is there now; none if get_request raises OSError.
+    Args:
+        service: of that server.
+    """
 
-        As private as in the standard library, and overridden as there.
-        """
-        self._gs_accept_error = self._gs_accept_one()
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.server = service.server
+        self._error: AcceptError | None = None
 
-    def _gs_accept_through_override(self) -> AcceptError | None:
-        """As `_gs_accept_one`, through the program's own `_handle_request_noblock`."""
-        self._gs_accept_error = None
-        self._handle_request_noblock()
-        return self._gs_accept_error
-
-    def _gs_next_request(self) -> tuple[Any, Any] | AcceptError:
+    def next_request(self) -> tuple[Any, Any] | AcceptError:
         """Call get_request, where a request is there or was there a moment ago."""
-        serving = self._gs_serving
-        if serving is not None:
-            serving.accepting = True
+        run = self.service.run
+        if run is not None:
+            run.accepting = True
         try:
-            return self.get_request()
+            request, client_address = self.server.get_request()
+            return request, client_address
         except OSError as error:
             return listening.classify(error)
         finally:
-            if serving is not None:
-                serving.accepting = False
+            if run is not None:
+                run.accepting = False
 
-    def _gs_accept_one(self) -> AcceptError | None:
-        serving = self._gs_serving
+    def accept_one(self) -> AcceptError | None:
+        """Accept one request, and process it."""
+        service, server = self.service, self.server
+        run = service.run
         try:
-            # As `_gs_next_request`, without its call: this is where every connection comes by.
-            if serving is not None:
-                serving.accepting = True
-            request, client_address = self.get_request()
+            # As `next_request`, without its call: this is where every connection comes by.
+            if run is not None:
+                run.accepting = True
+            request, client_address = server.get_request()
         except OSError as error:
             return listening.classify(error)
         finally:
-            if serving is not None:
-                serving.accepting = False
-        self._gs_counters.accepted += 1
+            if run is not None:
+                run.accepting = False
+        service.counters.accepted += 1
         accepted = type(request)
-        if accepted is not self._gs_accepted_class and (
-            accepted is OriginalSocket or accepted is socket.socket or self._gs_tls is not None
+        if accepted is not service.accepted_class and (
+            accepted is OriginalSocket
+            or accepted is socket.socket
+            or service.transport.has_sessions
         ):
-            request = listening.adopt(request, self._gs_accepted_class)
-        if self._gs_checks_newcomers and not self._gs_let_in(request, client_address):
+            request = listening.adopt(request, service.accepted_class)
+        if service.checks_newcomers and not service.let_in(request, client_address):
             return None
-        if serving is not None and serving.is_of_streams:
-            serving.offered = request
+        if run is not None and run.is_of_streams:
+            run.offered = request
         try:
             # As in socketserver an error leaves serve_forever; its client goes before.
             is_wanted = False
             try:
-                is_wanted = self.verify_request(request, client_address)
+                is_wanted = server.verify_request(request, client_address)
             finally:
                 if not is_wanted:
-                    self.shutdown_request(request)
+                    server.shutdown_request(request)
             if is_wanted:
                 try:
-                    self.process_request(request, client_address)
+                    server.process_request(request, client_address)
                 except BaseException as error:  # noqa: BLE001 - raised again if it is no error
                     try:
-                        endings.tell(self, request, client_address, error)
+                        service.endings.tell(request, client_address, error)
                     finally:
-                        self.shutdown_request(request)
+                        server.shutdown_request(request)
         finally:
-            if serving is not None and serving.offered is not None:
-                serving.offered = None
-                self._gs_leave_to_program(request, client_address)
+            if run is not None and run.offered is not None:
+                run.offered = None
+                service.clients.leave_to_program(request, client_address)
         return None
 
-    #: What the serving loop calls: `_gs_accept_one`, or more of them at once where that is cheaper.
-    _gs_accept_some = _gs_accept_one
+    def accept_noting_error(self) -> None:
+        """What the hook `_handle_request_noblock` does."""
+        self._error = self.accept_one()
 
-    _gs_accept_error: AcceptError | None = None
+    def _accept_through_override(self) -> AcceptError | None:
+        """As `accept_one`, through the program's own `_handle_request_noblock`."""
+        self._error = None
+        self.server._handle_request_noblock()
+        return self._error
 
-    def _gs_acceptor(self) -> Callable[[], AcceptError | None]:
-        """What accepts for the serving loop: through what the program has put around it, if so."""
-        hook = getattr(self._handle_request_noblock, "__func__", None)
-        if getattr(hook, "__module__", "").startswith("greensock."):
-            return self._gs_accept_some
-        return self._gs_accept_through_override
+    def for_run(self) -> tuple[Callable[[], AcceptError | None], Callable[[], int]]:
+        """What a run of serve_forever calls to accept, and how often at a wake-up.
 
-    def _gs_accept_batch(self) -> int:
+        Both through what the program has put around it, if so.
+        """
+        hook = getattr(self.server._handle_request_noblock, "__func__", None)
+        if not getattr(hook, "__module__", "").startswith("greensock."):
+            return self._accept_through_override, lambda: 1
+        return self.accept_some, self.batch
+
+    def accept_some(self) -> AcceptError | None:
+        """Accept one, or more of them at once where that is cheaper."""
+        return self.accept_one()
+
+    def batch(self) -> int:
+        """How often `accept_some` is called in a row."""
         return 1
+
+    def reply_socket(self) -> Any:
+        """What the handlers of datagrams answer through."""
+        return self.server.socket
+
+    def await_request(self) -> None:
+        """Wait for a request, where a loop of the program's own calls `get_request()`."""
+
+    def close(self) -> None:
+        """The server is closed."""
+
+    def leave_hub(self) -> None:
+        """The hub ends that this has served in."""
+
+
+@functools.singledispatch
+def acceptor_of(server: object, service: Service) -> Acceptor:
+    """What accepts for a server; each kind of them registers its own."""
+    return Acceptor(service)

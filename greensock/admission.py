@@ -16,6 +16,7 @@ from greensock.shortages import SpareDescriptor
 
 if TYPE_CHECKING:
     from greensock.networks import Networks
+    from greensock.serving import Run
 
 # Descriptors left to the program: its files, its database, a child's pidfd, a log. Arbitrary, and
 # never more than a quarter of a small limit.
@@ -45,18 +46,18 @@ class Door:
     """Lets clients in, or not, during one run of `serve_forever`; for the serving greenlet only.
 
     Args:
-        serving: that run, a `Serving`.
+        run: that run.
     """
 
-    def __init__(self, serving: Any) -> None:
-        self._serving = serving
-        self._server = serving.server
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._service = run.service
         #: What the limit of open files was when clients were last counted out by it, and when.
         self._files: int | None = None
         self._counted = 0.0
         self._spare: SpareDescriptor | None = None
         self._overflow = "pause"
-        self._rejections = Rejections(self._server)
+        self._rejections = Rejections(self._service)
         self.networks: Networks | None = None
         #: How many clients there may be.
         self.limit = sys.maxsize
@@ -64,17 +65,17 @@ class Door:
 
     def read_settings(self) -> None:
         """Take over the server's settings, which may have changed while it serves."""
-        server = self._server
-        if not server._gs_is_stream():
+        service = self._service
+        if not service.is_of_streams():
             return
-        limits = server._gs_limits
+        limits = service.limits
         self._overflow = limits.overflow
         self.limit = limits.max_connections or self._limit_by_files()
         if self._overflow == "reject" and self._spare is None:
             self._spare = SpareDescriptor()
         self._count_networks()
-        server._gs_checks_newcomers = (
-            self.networks is not None or limits.idle_timeout is not None or self._serving.observes
+        service.checks_newcomers = (
+            self.networks is not None or limits.idle_timeout is not None or self._run.observes
         )
 
     def _limit_by_files(self) -> int:
@@ -86,35 +87,35 @@ class Door:
 
         To count 20,000 takes 5 ms, so not for each client who comes where another has gone.
         """
-        if self._server._gs_limits.max_connections is not None:
+        if self._service.limits.max_connections is not None:
             return False
         return self._files != open_files.limit() or monotonic() - self._counted > _COUNTING_INTERVAL
 
     def _open(self) -> int:
-        server = self._server
-        if server._gs_suspended:
-            return server._gs_open_now()  # type: ignore[no-any-return]
+        service = self._service
+        if service.clients.left_over:
+            return service.clients.count()
         # The same, without its call, at every wake-up for newcomers.
-        whole: int = server._gs_counters.whole
-        return len(self._serving.lot.clients) + whole
+        return len(self._run.lot.clients) + service.counters.dedicated
 
     def _count_networks(self) -> None:
-        server = self._server
-        limits, before = server._gs_limits, server._gs_networks
+        service = self._service
+        limits, before = service.limits, service.clients.networks
         most = limits.max_connections_per_ip
         if most is None:
-            self.networks = server._gs_networks = None
+            self.networks = service.clients.networks = None
             return
         # Not before: with it comes `ipaddress`, 0.3 MiB that each child would copy for nothing.
         from greensock.networks import Networks
 
-        self.networks = server._gs_networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
+        networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
+        self.networks = service.clients.networks = networks
         if before is not None:
-            before.move_to(self.networks)
+            before.move_to(networks)
         else:
-            left_over = self._server._gs_left_over()
-            for client in (*self._serving.lot.clients.values(), *left_over):
-                self.networks.take_over(client.request, client.address)
+            left_over = service.clients.still_left_over()
+            for client in (*self._run.lot.clients.values(), *left_over):
+                networks.take_over(client.request, client.address)
 
     def room(self) -> int:
         """How many more clients may be let in; may be negative once a limit was lowered."""
@@ -139,7 +140,7 @@ class Door:
         """
         if self._overflow == "reject":
             for _ in range(_TURNED_AWAY_AT_ONCE):
-                if self._server._gs_reject_one() is not None:
+                if self._service.reject_one() is not None:
                     break
             return True
         if self._overflow == "evict":
@@ -157,18 +158,18 @@ class Door:
         if self._overflow != "reject" or self._spare is None:
             return
         while self._spare.give():
-            error = self._server._gs_reject_one(at_once=True)
+            error = self._service.reject_one(at_once=True)
             if not self._spare.take() or error is not None:
                 break
 
     def evict(self) -> None:
         """Close the client who has been parked longest; if nobody is parked, once one is."""
-        lot = self._serving.time_clients()
+        lot = self._run.time_clients()
         client = lot.longest_parked()
         if client is None:
-            self._serving.look_when_one_parks()
+            self._run.look_when_one_parks()
         else:
-            self._server._gs_counters.evicted += 1
+            self._service.counters.evicted += 1
             lot.end_soon(client)
 
     def close(self) -> None:

@@ -7,31 +7,22 @@ turn runs.
 
 from __future__ import annotations
 
-import functools
-import logging
-from time import monotonic
+from collections.abc import Callable
 from typing import Any, Self
 
-from greensock import draining, error_reports, limits, process_servers
-from greensock.accepting import Accepting
-from greensock.client_care import ClientCare
-from greensock.draining import Drain, Drained
+from greensock import error_reports, limits, process_servers
+from greensock.client_hooks import ClientHooks
+from greensock.draining import Drained
 from greensock.handler_making import being_made, construct
-from greensock.hub import client_contexts, interrupts, lifetime
-from greensock.hub.lot import PARKED, WHOLE
 from greensock.hub.waiting import wait_readable
 from greensock.hub.waking import Latch
-from greensock.net import listening
-from greensock.serving import Serving
-from greensock.stats import Counters, Stats
-
-_log = logging.getLogger("greensock.serve")
-
-# Seconds that whoever waits for a drain has to hear of it before serve_forever ends.
-_WAKING = 0.1
+from greensock.runner import Runner
+from greensock.service import Service
+from greensock.stats import Stats
+from greensock.tls_renewals import Renewals
 
 
-class BaseServer(Accepting):
+class BaseServer(ClientHooks):
     """Base class of server classes.
 
     Methods for the caller: `__init__(server_address, RequestHandlerClass)`,
@@ -66,7 +57,10 @@ class BaseServer(Accepting):
 
     timeout: float | None = None
 
-    _gs_stop_asked: Any
+    #: All that is private of a server; made by `__init__`.
+    _greensock: Service
+    #: Makes what runs the turns of its clients.
+    _greensock_runner: Callable[[Service], Runner] = Runner
 
     # Set anew where a subclass has them; declared for the methods here.
     socket: Any
@@ -75,14 +69,9 @@ class BaseServer(Accepting):
         """Set up the server; may be extended, not overridden."""
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
-        self._gs_serving: Serving | None = None
-        self.__is_shut_down = Latch(is_set=True)
-        self.__shutdown_request = False
-        self.__serving_greenlet: Any = None
-        self._gs_counters = Counters()
-        ClientCare.__init__(self)
-        self._gs_limits = limits.Limits(self)
-        self._gs_forks_before = listening.forks_until_now()
+        before = getattr(self, "_greensock", None) or limits.Settings()
+        runner = type(self)._greensock_runner
+        self._greensock = Service(self, BaseServer, runner, Renewals(), before)
         process_servers.note(self)
 
     @property
@@ -92,15 +81,16 @@ class BaseServer(Accepting):
         The standard library's private flag: programs set it (as `_BaseServer__shutdown_request`)
         in a handler, where its `shutdown()` could only deadlock. So setting it ends the loop.
         """
-        return self._gs_stop_asked
+        return self._greensock.lifecycle.stop_asked
 
     @__shutdown_request.setter
     def __shutdown_request(self, stops: Any) -> None:
-        self._gs_stop_asked = stops
-        serving = self._gs_serving
-        if stops and serving is not None:
-            serving.stopping = True
-            serving.sleeper.ring_soon()
+        self._greensock.lifecycle.ask_to_stop(stops)
+
+    @property
+    def __is_shut_down(self) -> Latch:
+        """The standard library's private event: set while serve_forever does not run."""
+        return self._greensock.lifecycle.ended
 
     def server_activate(self) -> None:
         """Called by the constructor to activate the server; may be overridden."""
@@ -121,70 +111,7 @@ class BaseServer(Accepting):
         `poll_interval` is; other greenlets of the thread run meanwhile; and a server has one loop
         at a time.
         """
-        if not self.__is_shut_down.claim():
-            raise RuntimeError(
-                f"serve_forever() of {self!r} is running already: one loop serves all clients, and "
-                f"a mixin says what their handlers run in"
-            )
-        # First: a signal handler may call shutdown() before there is a loop to stop.
-        self.__serving_greenlet = lifetime.current_greenlet()
-        ended = self.__is_shut_down = Latch()
-        try:
-            with lifetime.borrowed_hub() as ends_with_us, interrupts.heard():
-                try:
-                    self._gs_serve(poll_interval)
-                except BaseException as error:
-                    if interrupts.is_interrupt(error):
-                        # This may be a greenlet of the main thread, and not its main one.
-                        interrupts.pass_on(error)
-                    raise
-                finally:
-                    self._gs_leave_hub(ends_with_us)
-        finally:
-            # Last of all: who waits for it finds nothing of the hub in this thread, and what the
-            # program does behind this call done, as a rule: the thread goes on with the
-            # interpreter's lock, for which the other one has yet to wait.
-            self._gs_note_end(ended)
-
-    def _gs_note_end(self, ended: Latch) -> None:
-        if not ended.is_set():
-            self.__shutdown_request = False
-            ended.set()
-
-    def _gs_serve(self, poll_interval: float | None) -> None:
-        if self.__shutdown_request:
-            return
-        self._gs_is_closed = False
-        if self._gs_serving is not None:
-            # In a child that its serving greenlet has forked, in a handler that it may return to.
-            self._gs_serving.stopping = True
-        serving = self._gs_serving = Serving(self, poll_interval)
-        # Asked for by another thread since it was looked at.
-        serving.stopping = self.__shutdown_request
-        self._gs_counters.begun = monotonic()
-        try:
-            self._gs_prepare_listener()
-            self._gs_resume(serving)
-            serving.read_settings()
-            serving.run()
-        finally:
-            self._gs_counters.begun = None
-            self._gs_suspend(serving)
-            drain, self._gs_drain = self._gs_drain, None
-            if drain is not None:
-                drain.serving_ended()
-                drain.done.let_go()
-                drain.done.let_threads_go(_WAKING)
-
-    def _gs_leave_hub(self, hub_ends: bool) -> None:
-        """After serving: see to the greenlets of a hub that is about to end."""
-        if hub_ends and self.__is_shut_down.is_awaited_here():
-            self._gs_do_not_wait_for_hub()
-            self.__is_shut_down.let_go()
-
-    def _gs_do_not_wait_for_hub(self) -> None:
-        """Have shutdown() return, though greenlets go on that need the hub."""
-        self._gs_note_end(self.__is_shut_down)
+        self._greensock.lifecycle.serve_forever(poll_interval)
 
     def shutdown(self) -> None:
         """Stop `serve_forever`, and wait until it has ended.
@@ -196,14 +123,7 @@ class BaseServer(Accepting):
         begins. Nothing of a hub that was made for serving is left when it returns, unless handlers
         are still at work in it.
         """
-        if self._gs_is_parents:
-            return
-        self._gs_ask_to_stop()
-        if lifetime.current_greenlet() is not self.__serving_greenlet:
-            self.__is_shut_down.wait()
-
-    def _gs_ask_to_stop(self) -> None:
-        self.__shutdown_request = True
+        self._greensock.lifecycle.shutdown()
 
     def drain(self, timeout: float = 30.0) -> Drained | None:
         """Stop serving without losing anybody; return what became of the clients.
@@ -224,46 +144,24 @@ class BaseServer(Accepting):
             ValueError: `timeout` is no number of seconds.
         """
         limits.check("graceful_timeout", timeout)
-        if self._gs_is_parents:
-            return None
-        if self._gs_serving is None:
-            self.draining = True
-            self._gs_ask_to_stop()
-            return draining.drain_unserved(self, timeout)
-        drain = self._gs_start_drain(timeout)
-        caller = lifetime.current_greenlet()
-        if caller is self.__serving_greenlet or self._gs_is_worker() or drain.is_kept_by(caller):
-            return None
-        # Not for the end of serve_forever: what was cut may hold its hub beyond the deadline.
-        return drain.await_report()
+        return self._greensock.lifecycle.drain_and_wait(timeout)
 
-    def _gs_start_drain(self, timeout: float) -> Drain:
-        drain = self._gs_drain
-        if drain is None:
-            drain = self._gs_drain = Drain(self, timeout)
-            # After it has noted the time: who sees that was busy when it began.
-            self.draining = True
-            if not drain.start():
-                drain.serving_ended()
-        return drain
+    def pause(self) -> None:
+        """Accept nobody until `resume()`: who connects waits in the kernel's queue.
 
-    def _gs_drain_or_hurry(self, timeout: float) -> None:
-        """What a signal asks for: at first a drain, the next time its end. Never blocks."""
-        if self._gs_drain is not None:
-            self._gs_drain.hurry()
-        elif self._gs_serving is not None:
-            self._gs_start_drain(timeout)
-        else:
-            self._gs_ask_to_stop()
+        From anywhere; also before `serve_forever`. The clients that are there are served on.
+        """
+        self._greensock.pause(True)
+
+    def resume(self) -> None:
+        """Accept again, after `pause()`."""
+        self._greensock.pause(False)
 
     def service_actions(self) -> None:
         """Called by `serve_forever` after each wake-up, and every `poll_interval` seconds.
 
         May be overridden. This one does nothing, and unless it is overridden nothing wakes for it.
         """
-
-    def _gs_wants_service(self) -> bool:
-        return type(self).service_actions is not BaseServer.service_actions
 
     def handle_request(self) -> None:
         """Wait for one request and process it.
@@ -276,13 +174,20 @@ class BaseServer(Accepting):
         """
         sock = getattr(self, "socket", None)
         timeouts = [sock.gettimeout() if sock is not None else None, self.timeout]
-        limits = [timeout for timeout in timeouts if timeout is not None]
+        bounds = [timeout for timeout in timeouts if timeout is not None]
         if hasattr(self, "fileno"):
-            if not wait_readable(self.fileno(), min(limits, default=None)):
+            if not wait_readable(self.fileno(), min(bounds, default=None)):
                 self.handle_timeout()
                 return
-            self._gs_prepare_listener()
+            self._greensock.prepare()
         self._handle_request_noblock()
+
+    def _handle_request_noblock(self) -> None:
+        """Process the request that is there now; none if get_request raises OSError.
+
+        As private as in the standard library, and overridden as there.
+        """
+        self._greensock.acceptor.accept_noting_error()
 
     def handle_timeout(self) -> None:
         """Called by `handle_request` if no request came in time; does nothing here."""
@@ -304,28 +209,11 @@ class BaseServer(Accepting):
 
         Differs from socketserver: a client who can be parked may be so when this returns.
         """
-        if self._gs_admit(request, client_address) is not None:
-            return
-        self._gs_begin_whole(request, client_address)
-        finish = functools.partial(self.finish_request, request, client_address)
-        try:
-            if self._gs_serving is None:
-                finish()
-            else:
-                client_contexts.run_apart(self._gs_contexts, None, finish)
-            self.shutdown_request(request)
-        finally:
-            self._gs_end_whole(request, client_address)
+        self._greensock.serve_here(request, client_address)
 
     def server_close(self) -> None:
         """Clean up the server; may be extended. Parked clients are closed."""
-        self._gs_close_clients()
-
-    def _gs_drain_before_close(self) -> None:
-        """What server_close() does first where `graceful_timeout` bounds how long it may take."""
-        timeout = self._gs_limits.graceful_timeout
-        if timeout is not None and getattr(self, "block_on_close", True):
-            BaseServer.drain(self, timeout)
+        self._greensock.close_clients()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make an instance of RequestHandlerClass, whose constructor handles the request.
@@ -335,12 +223,13 @@ class BaseServer(Accepting):
         that makes the handler anew.
         """
         handler_class = self.RequestHandlerClass
-        if self._gs_tls is not None and not self._gs_tls.greet(request, client_address):
+        service = self._greensock
+        if service.transport.has_sessions and not service.transport.greet(request, client_address):
             return
-        shape = self._gs_shape()
-        if being_made and not shape.hands_over:
+        traits = service.current_traits()
+        if being_made and not traits.hands_over:
             construct(handler_class, request, client_address, self)
-        elif shape.is_plain_class:
+        elif traits.is_plain_class:
             # What calling the class does, less the layers of C between: they would cost each
             # greenlet that blocks in its handler 0.8 KiB of saved C stack.
             handler = handler_class.__new__(handler_class)
@@ -370,12 +259,7 @@ class BaseServer(Accepting):
 
     def stats(self) -> Stats:
         """A snapshot of the server's counters; cheap, from any thread."""
-        serving = self._gs_serving
-        clients = [] if serving is None else list(serving.lot.clients.values())
-        clients += self._gs_left_over()
-        listed = [client for client in clients if client.state is not WHOLE]
-        parked = sum(client.state is PARKED for client in listed)
-        return self._gs_counters.snapshot(len(listed), parked, self.count_bytes is True)
+        return self._greensock.clients.stats(self.count_bytes is True)
 
     def __enter__(self) -> Self:
         return self

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from typing import Any
 
-from greensock.limits import is_foreign
 from greensock.unmixed import Unmixed
 
 
 class ClientHooks(Unmixed):
     """The part of BaseServer that programs set and override to bound their clients.
-
-    What is private of a server begins with `_gs_`, in all of its classes: programs give their
-    servers attributes of their own, and call them `_pool`, `_lock` or `_clients`.
 
     See `TCPServer` for what the class variables mean.
     """
@@ -31,9 +26,6 @@ class ClientHooks(Unmixed):
     count_bytes = False
     #: Whether the server is being drained, for handlers to see.
     draining = False
-
-    def _gs_settings_changed(self) -> None:
-        """Told that one of `limits.CHECKS` was set."""
 
     def reject_request(self, request: Any, client_address: Any) -> None:
         """Called with a client for whom a limit leaves no room, before it is closed.
@@ -71,28 +63,3 @@ class ClientHooks(Unmixed):
         client waiting meanwhile. What it raises goes to `handle_error`; `sys.exit()` in it ends
         nothing but the call.
         """
-
-    def _gs_observes(self) -> bool:
-        return self._gs_has_hook("on_connection") and self._gs_is_stream()
-
-    def _gs_says_goodbye(self) -> bool:
-        return self._gs_has_hook("on_drain")
-
-    def _gs_has_hook(self, name: str) -> bool:
-        """Whether a hook that only greensock has is overridden, by a class or on this server."""
-        if is_foreign(type(self)):
-            return False
-        hook = getattr(self, name)
-        return callable(hook) and getattr(hook, "__func__", None) is not getattr(ClientHooks, name)
-
-    def _gs_own_context(self) -> Any:
-        """The context with which the server is to serve TLS; None: it is not.
-
-        A program that knows nothing of greensock does itself what it has its context for.
-        """
-        return None if is_foreign(type(self)) else getattr(self, "ssl_context", None)
-
-    def _gs_is_stream(self) -> bool:
-        """Whether clients connect to it, and are accepted."""
-        connected = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
-        return getattr(self, "socket_type", None) in connected

@@ -9,22 +9,19 @@ from _socket import MSG_DONTWAIT
 from collections.abc import Callable
 from typing import Any
 
-from greensock import endings
-from greensock.handlers import quick_runner
+from greensock.accepting import Acceptor, acceptor_of
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.listening import AcceptError
 from greensock.net.request_sockets import c_socket
-from greensock.stream_servers import TCPServer
+from greensock.runner import Beginner
+from greensock.service import Service
+from greensock.stream_servers import StreamAcceptor, TCPServer
 
-_recvfrom: Callable[..., tuple[bytes, Any]] = c_socket.recvfrom
+recvfrom: Callable[..., tuple[bytes, Any]] = c_socket.recvfrom
 
 # Datagrams per wake-up: 1.8 us each at 8 to 32, 3.3 us each at 1.
 _DATAGRAM_BATCH = 32
-
-#: What is called with a datagram's request, its sender's address and the server, and handles it or
-#: has it handled.
-Beginner = Callable[[Any, Any, Any], object]
 
 # The hooks between a datagram and its handler, but for `process_request`.
 _HOOKS = (
@@ -48,7 +45,6 @@ class UDPServer(TCPServer):
     allow_reuse_port = False
     socket_type: int = socket.SOCK_DGRAM
     max_packet_size = 8192
-    _gs_cooperative: tuple[Any, CooperativeSocket] | None = None
 
     def get_request(self) -> tuple[Any, Any]:
         """Receive a datagram; may be overridden.
@@ -56,18 +52,15 @@ class UDPServer(TCPServer):
         Raises:
             OSError: as the socket's recvfrom().
         """
-        sock = self.socket
-        if self._gs_serving is None:
-            self._gs_await_request()
+        sock, acceptor = self.socket, self._greensock.acceptor
+        if self._greensock.run is None:
+            acceptor.await_request()
             data, client_address = sock.recvfrom(self.max_packet_size)
         else:
             # Several a wake-up: the one after the last must not block, whatever the socket says.
             raw = sock if type(sock) is listening.ListeningSocket else listening.native(sock)
-            data, client_address = _recvfrom(raw, self.max_packet_size, MSG_DONTWAIT)
-        cooperative = self._gs_cooperative
-        if cooperative is None or cooperative[0] is not sock:
-            return (data, self._gs_reply_socket()), client_address
-        return (data, cooperative[1]), client_address
+            data, client_address = recvfrom(raw, self.max_packet_size, MSG_DONTWAIT)
+        return (data, acceptor.reply_socket()), client_address
 
     def server_activate(self) -> None:
         """Nothing to do: datagrams need no listening."""
@@ -79,100 +72,103 @@ class UDPServer(TCPServer):
     def close_request(self, request: Any) -> None:
         """Nothing to close: the socket is the server's."""
 
+    def server_close(self) -> None:
+        """Close the socket; may be extended."""
+        super().server_close()
+        self._greensock.acceptor.close()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Handle one datagram; may be overridden."""
         self.finish_request(request, client_address)
         self.shutdown_request(request)
 
-    def _gs_admit(self, request: Any, client_address: Any) -> None:
-        """A datagram has no client to park."""
 
-    def _gs_begin_whole(self, request: Any, client_address: Any) -> None:
-        """Nor one that is open, to be counted: twice a lock would be 5 % of an answer."""
+_STANDARD = _hooks(UDPServer)
+_OWN = frozenset((*_HOOKS, "process_request"))
 
-    def _gs_count_whole_out(self) -> None:
-        """See `_gs_begin_whole`."""
 
-    def _gs_end_whole(self, request: Any, client_address: Any) -> None:
-        """See `_gs_begin_whole`."""
+class DatagramAcceptor(StreamAcceptor):
+    """Receives the datagrams of a `UDPServer`."""
 
-    def _gs_accept_batch(self) -> int:
-        return _DATAGRAM_BATCH if type(self).get_request is UDPServer.get_request else 1
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._cooperative: tuple[Any, CooperativeSocket] | None = None
 
-    def _gs_accept_some(self) -> AcceptError | None:
-        """As `_gs_accept_one`; where the program has no hook of its own, for a batch in one go.
+    def batch(self) -> int:
+        """Many: the next may be there already."""
+        return _DATAGRAM_BATCH if type(self.server).get_request is UDPServer.get_request else 1
+
+    def accept_some(self) -> AcceptError | None:
+        """As `accept_one`; where the program has no hook of its own, for a batch in one go.
 
         An answer costs a third more than its two system calls then; the eleven calls of hooks that
         do nothing would cost as much again.
         """
-        begin = self._gs_quick_beginner() if self._gs_hooks_are_standard() else None
-        if begin is None:
-            return self._gs_accept_one()
-        raw = listening.native(self.socket)
-        reply_socket, size = self._gs_reply_socket(), self.max_packet_size
-        counters, serving, attributes = self._gs_counters, self._gs_serving, self.__dict__
+        service, server = self.service, self.server
+        begin = self._quick_beginner()
+        run = service.run
+        if begin is None or run is None:
+            return self.accept_one()
+        raw = listening.native(server.socket)
+        reply_socket, size = self.reply_socket(), server.max_packet_size
+        counters, attributes = service.counters, vars(server)
         known = len(attributes)
         for _ in range(_DATAGRAM_BATCH):
             try:
-                data, client_address = _recvfrom(raw, size, MSG_DONTWAIT)
+                data, client_address = recvfrom(raw, size, MSG_DONTWAIT)
             except OSError as error:
                 return listening.classify(error)
             counters.accepted += 1
             request = (data, reply_socket)
             try:
-                begin(request, client_address, self)
+                begin(request, client_address, server)
             except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-                endings.tell(self, request, client_address, error)
+                service.endings.tell(request, client_address, error)
             # More attributes: the handler may have set a hook, which has its say from now on.
-            if serving.stopping or len(attributes) != known:  # type: ignore[union-attr]
+            if run.stopping or len(attributes) != known:
                 break
         return None
 
-    def _gs_hooks_are_standard(self) -> bool:
-        """Asked at each wake-up: a program may set a hook while the server serves."""
-        return _hooks(type(self)) == _STANDARD and self.__dict__.keys().isdisjoint(_OWN)
+    def _quick_beginner(self) -> Beginner | None:
+        """What begins the handler of each datagram; None where the hooks have their say.
 
-    def _gs_quick_beginner(self) -> Beginner | None:
-        """What begins the handler of each datagram of a batch; None if only hooks do.
-
-        Asked where the hooks are the standard ones but, maybe, for `process_request`.
+        Asked at each wake-up: a program may set a hook while the server serves.
         """
-        if type(self).process_request is not UDPServer.process_request:
+        server = self.server
+        if _hooks(type(server)) != _STANDARD or not vars(server).keys().isdisjoint(_OWN):
             return None
-        return quick_runner(self.RequestHandlerClass)
+        return self.service.runner.quick_beginner(UDPServer.process_request)
 
-    def _gs_reply_socket(self) -> Any:
+    def reply_socket(self) -> Any:
         """What handlers answer through: the socket itself, or one whose sends are cooperative.
 
         That one has a descriptor of its own, on the same socket: the mode of the socket, which a
         child or a thread shares, stays as it is.
         """
-        if not self._gs_runs_on_hub():
-            return self.socket
-        if self._gs_cooperative is None or self._gs_cooperative[0] is not self.socket:
-            self._gs_close_cooperative()
-            copy = CooperativeSocket(fileno=os.dup(self.socket.fileno()))
-            self._gs_cooperative = (self.socket, copy)
-        return self._gs_cooperative[1]
+        sock, cooperative = self.server.socket, self._cooperative
+        if cooperative is not None and cooperative[0] is sock:
+            return cooperative[1]
+        if not self.service.runner.runs_on_hub():
+            return sock
+        self.close()
+        copy = CooperativeSocket(fileno=os.dup(sock.fileno()))
+        self._cooperative = (sock, copy)
+        return copy
 
-    def _gs_close_cooperative(self) -> None:
-        if self._gs_cooperative is not None:
-            self._gs_cooperative[1].close()
-            self._gs_cooperative = None
+    def close(self) -> None:
+        """Close what answers go through."""
+        cooperative, self._cooperative = self._cooperative, None
+        if cooperative is not None:
+            cooperative[1].close()
 
-    def _gs_leave_hub(self, hub_ends: bool) -> None:
-        if hub_ends:
-            self._gs_close_cooperative()
-        super()._gs_leave_hub(hub_ends)
-
-    def server_close(self) -> None:
-        """Close the socket; may be extended."""
-        super().server_close()
-        self._gs_close_cooperative()
+    def leave_hub(self) -> None:
+        """What is cooperative is so in one hub."""
+        self.close()
 
 
-_STANDARD = _hooks(UDPServer)
-_OWN = frozenset((*_HOOKS, "process_request"))
+@acceptor_of.register
+def _(server: UDPServer, service: Service) -> Acceptor:
+    return DatagramAcceptor(service)
 
 
 if hasattr(socket, "AF_UNIX"):

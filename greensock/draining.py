@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from greensock import endings, turns, whereabouts
+from greensock import whereabouts
 from greensock.hub import client_contexts, lifetime
 from greensock.hub.lot import PARKED, Client
 from greensock.hub.waiting import look_at_the_clock
@@ -20,6 +18,10 @@ from greensock.hub.workers import WorkerPool
 from greensock.net import listening
 from greensock.net.listening import AcceptError
 from greensock.printable import printable
+from greensock.runner import hang_up
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 _log = logging.getLogger("greensock.serve")
 
@@ -73,48 +75,34 @@ class Drained(NamedTuple):
     seconds: float
 
 
-class AtWork(NamedTuple):
-    """A handler at work: whose, where it is, and how to end it from anywhere."""
-
-    client_address: Any
-    request: Any
-    where: str
-    cut: Callable[[], Any]
-
-
-def hang_up(request: Any) -> None:
-    """End a connection under whoever reads or writes it; what the kernel has goes out still."""
-    with contextlib.suppress(OSError, AttributeError):
-        request.shutdown(socket.SHUT_RDWR)
-
-
-def say_goodbye(server: Any, client: Client) -> None:
+def say_goodbye(service: Service, client: Client) -> None:
     """Call an overridden `on_drain` for a client that is about to be closed."""
-    if client.handler is None or not server._gs_says_goodbye():
+    if client.handler is None or not service.has_hook("on_drain"):
         return
-    handler = server._gs_handler_of(client)
+    handler = service.runner.handler_of(client)
     if handler is None:
         return
     try:
         client.request.settimeout(_GOODBYE)
         client_contexts.run_apart(
-            server._gs_contexts, client, functools.partial(server.on_drain, handler)
+            service.contexts, client, functools.partial(service.server.on_drain, handler)
         )
     except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-        endings.tell_beside(server, client.request, client.address, error)
+        service.endings.tell_beside(client.request, client.address, error)
 
 
 class Drain:
     """One drain of a server that serves.
 
     Args:
-        server: the server.
+        service: of the server, which serves.
         timeout: seconds until what is left is cut.
     """
 
-    def __init__(self, server: Any, timeout: float) -> None:
-        self._server = server
-        self._serving = server._gs_serving
+    def __init__(self, service: Service, timeout: float) -> None:
+        assert service.run is not None
+        self._service = service
+        self._run = service.run
         self._timeout = timeout
         #: When it began, by the monotonic clock.
         self.begun = monotonic()
@@ -136,14 +124,14 @@ class Drain:
 
     def start(self) -> bool:
         """Begin; from anywhere. False if the run of serve_forever has ended."""
-        serving = self._serving
+        run = self._run
         # In the hub: without a mixin, the serving greenlet is in a handler, maybe for ever.
-        serving.sleeper.call_in_hub(self._begin)
-        return bool(serving.do_soon(lambda: None))
+        run.sleeper.call_in_hub(self._begin)
+        return run.do_soon(lambda: None)
 
     def hurry(self) -> None:
         """Cut what is left now; from anywhere."""
-        self._serving.sleeper.call_in_hub(self._cut_rest)
+        self._run.sleeper.call_in_hub(self._cut_rest)
 
     def is_kept_by(self, greenlet: Any) -> bool:
         """Whether it could not go on while this greenlet waits: the hub, or one of its own."""
@@ -156,8 +144,8 @@ class Drain:
         report = self.report
         if report is None:
             # The hub itself is kept.
-            cut = [Cut(each.client_address, each.where) for each in self._server._gs_at_work()]
-            found = whereabouts.find(self._serving.sleeper.running_frame())
+            cut = [Cut(each.client_address, each.where) for each in self._service.runner.at_work()]
+            found = whereabouts.find(self._run.sleeper.running_frame())
             if found.handler is not None and not any(each.where == found.line for each in cut):
                 cut.append(Cut(found.handler.client_address, found.line))
             report = self._new_report(tuple(cut))
@@ -165,14 +153,14 @@ class Drain:
 
     def _begin(self) -> None:
         """In the hub."""
-        server, serving = self._server, self._serving
-        server._gs_is_closed = True
-        self._total = server._gs_open_now()
-        server._gs_hurry_lingering(self.begun)
-        serving.watch_leaving(self._client_gone)
+        service, run = self._service, self._run
+        service.is_closed = True
+        self._total = service.clients.count()
+        service.runner.hurry(self.begun)
+        run.watch_leaving(self._client_gone)
         look_at_the_clock()
-        serving.call_after(max(0.0, self.begun + self._timeout - monotonic()), self._cut_rest)
-        self._left.extend(serving.lot.clients.values())
+        run.call_after(max(0.0, self.begun + self._timeout - monotonic()), self._cut_rest)
+        self._left.extend(run.lot.clients.values())
         self._pool = WorkerPool(self._close_parked, lambda: None)
         for _ in range(_GOODBYES):
             self._pool.submit(self._left)
@@ -183,16 +171,16 @@ class Drain:
             if not clients or self._ended:
                 break
             client = clients.popleft()
-            if client.state is PARKED and self._serving.lot.holds(client):
+            if client.state is PARKED and self._run.lot.holds(client):
                 self._close_one(client)
         if clients and not self._ended:
             return True
-        self._serving.do_soon(self._take_queue)
+        self._run.do_soon(self._take_queue)
         return False
 
     def _close_one(self, client: Client) -> None:
         """Close a parked client."""
-        self._serving.lot.unpark(client)
+        self._run.lot.unpark(client)
         self.close_idle(client)
 
     def close_idle(self, client: Client) -> None:
@@ -200,14 +188,13 @@ class Drain:
 
         Unless it has just asked for something: then after the answer.
         """
-        server = self._server
-        if turns.wants_turn(client):
-            self._serving.lot.make_ready(client)
+        if self._service.turns.wants_turn(client):
+            self._run.lot.make_ready(client)
             return
         self._parked += 1
         if monotonic() < self.begun + self._timeout:
-            say_goodbye(server, client)
-        server._gs_close_client(client)
+            say_goodbye(self._service, client)
+        self._service.runner.close_client(client)
 
     def close_busy(self, client: Client) -> None:
         """Close a client whose turn has ended amid the drain.
@@ -215,11 +202,11 @@ class Drain:
         Unless more had arrived meanwhile: then after one more turn, since who never stops asking
         would keep the drain for all its time.
         """
-        if client not in self._heard_out and turns.wants_turn(client):
+        if client not in self._heard_out and self._service.turns.wants_turn(client):
             self._heard_out.add(client)
-            self._serving.lot.make_ready(client)
+            self._run.lot.make_ready(client)
             return
-        self._server._gs_close_client(client)
+        self._service.runner.close_client(client)
 
     def note_child(self, silent_since: float) -> None:
         """Count a client who was waited for in a child that is gone, if it was silent."""
@@ -227,30 +214,29 @@ class Drain:
 
     def _take_queue(self) -> None:
         """Let in who waits in the kernel's queue: closing the listener would reset them."""
-        server, serving = self._server, self._serving
+        service, run = self._service, self._run
         if not self._queue_is_open:
             return
+        server = service.server
         fd = server.fileno() if hasattr(server, "fileno") else -1
         left = _MOST_QUEUED
         while fd >= 0 and left and listening.is_readable(fd):
-            room = serving.door.room()
+            room = run.door.room()
             if room <= 0 and not self._is_cut:
                 # Once somebody has gone.
                 return
-            before = server._gs_counters.accepted
-            if server._gs_accept_one() not in (None, AcceptError.CLIENT_LOST):
+            before = service.counters.accepted
+            if service.acceptor.accept_one() not in (None, AcceptError.CLIENT_LOST):
                 break
-            self._total += server._gs_counters.accepted - before
+            self._total += service.counters.accepted - before
             left -= 1
         self._queue_is_open = False
-        serving.stop_listening()
-        if server._gs_is_stream() and fd >= 0:
+        run.listener.close()
+        if service.is_of_streams() and fd >= 0:
             server.socket.close()
-        if serving.lot.clients:
-            serving.call_after(
-                min(QUEUE_GRACE, self._timeout), lambda: serving.do_soon(self._close_silent)
-            )
-        if not server._gs_is_stream():
+        if run.lot.clients:
+            run.call_after(min(QUEUE_GRACE, self._timeout), lambda: run.do_soon(self._close_silent))
+        if not service.is_of_streams():
             self._await_answers()
         self._finish_if_done()
 
@@ -259,19 +245,19 @@ class Drain:
 
         They answer through the server's own socket, which may be closed as soon as this is over.
         """
-        while not self._is_cut and not self._server._gs_join_workers(_LOOK_INTERVAL):
+        while not self._is_cut and not self._service.runner.join(_LOOK_INTERVAL):
             pass
 
     def _close_silent(self) -> None:
         """Close who came out of the queue and has said nothing."""
-        for client in list(self._serving.lot.clients.values()):
+        for client in list(self._run.lot.clients.values()):
             if client.state is PARKED:
                 self._close_one(client)
         self._finish_if_done()
 
     def _client_gone(self) -> None:
-        if self._queue_is_open or not self._server._gs_open_now():
-            self._serving.do_soon(self._look_again)
+        if self._queue_is_open or not self._service.clients.count():
+            self._run.do_soon(self._look_again)
 
     def _look_again(self) -> None:
         if self._queue_is_open:
@@ -283,30 +269,29 @@ class Drain:
         if self._is_cut or self._ended:
             return
         self._is_cut = True
-        server, serving = self._server, self._serving
-        at_work = list(server._gs_at_work())
+        service, run = self._service, self._run
+        at_work = list(service.runner.at_work())
         cut = [Cut(each.client_address, each.where) for each in at_work]
         requests = {id(each.request) for each in at_work}
         for each in at_work:
             each.cut()
-        for client in list(serving.lot.clients.values()):
+        for client in list(run.lot.clients.values()):
             if id(client.request) not in requests and client.state is not PARKED:
                 cut.append(Cut(client.address, "waiting for its turn"))
                 hang_up(client.request)
-        if server._gs_farewells is not None:
-            server._gs_farewells.close()
-        serving.sleeper.cut()
+        service.transport.close()
+        run.sleeper.cut()
         if self._pool is not None:
             self._pool.kill()
             self._pool.submit(self._left)
         self._cut = tuple(cut)
         if cut:
             _log.warning("cut after %.1f s: %s", monotonic() - self.begun, _listed(cut))
-        serving.call_after(_UNWINDING, self._finish)
-        serving.do_soon(self._look_again)
+        run.call_after(_UNWINDING, self._finish)
+        run.do_soon(self._look_again)
 
     def _finish_if_done(self) -> None:
-        if not self._queue_is_open and not self._server._gs_open_now():
+        if not self._queue_is_open and not self._service.clients.count():
             self._finish()
 
     def _finish(self) -> None:
@@ -322,7 +307,7 @@ class Drain:
             self.report.parked,
             len(self.report.cut),
         )
-        self._server._gs_ask_to_stop()
+        self._service.lifecycle.ask_to_stop()
 
     def _new_report(self, cut: tuple[Cut, ...]) -> Drained:
         gone = max(self._total - self._parked - len(cut), 0)
@@ -343,24 +328,24 @@ def _listed(cut: list[Cut], most: int = 20) -> str:
     return "; ".join(lines)
 
 
-def drain_unserved(server: Any, timeout: float) -> Drained:
+def drain_unserved(service: Service, timeout: float) -> Drained:
     """Drain a server for which serve_forever does not run: its handlers may do so still."""
     begun = monotonic()
-    total = server._gs_open_now()
-    parked = sum(client.state is PARKED for client in server._gs_left_over())
-    server._gs_hurry_lingering(begun)
-    for client in server._gs_left_over():
+    total = service.clients.count()
+    parked = sum(client.state is PARKED for client in service.clients.still_left_over())
+    service.runner.hurry(begun)
+    for client in service.clients.still_left_over():
         if client.state is PARKED and monotonic() < begun + timeout:
-            say_goodbye(server, client)
-    server._gs_close_clients()
-    server._gs_join_workers(max(0.0, begun + timeout - monotonic()))
-    at_work = list(server._gs_at_work())
+            say_goodbye(service, client)
+    service.close_clients()
+    service.runner.join(max(0.0, begun + timeout - monotonic()))
+    at_work = list(service.runner.at_work())
     cut = tuple(Cut(each.client_address, each.where) for each in at_work)
     for each in at_work:
         each.cut()
     if cut:
         _log.warning("cut after %.1f s: %s", monotonic() - begun, _listed(list(cut)))
-        server._gs_join_workers(_UNWINDING)
-    server._gs_close_clients()
+        service.runner.join(_UNWINDING)
+    service.close_clients()
     gone = max(total - parked - len(cut), 0)
     return Drained(gone, parked, cut, monotonic() - begun)

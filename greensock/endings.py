@@ -17,36 +17,193 @@ import contextlib
 import functools
 import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from greenlet import GreenletExit
 
 from greensock.hub import interrupts
 from greensock.hub.lot import Client
+from greensock.program import Program
 
 # The constructors that call finish() whatever handle() has raised: greensock's, the standard one.
 _CONSTRUCTOR = "BaseRequestHandler.__init__"
 
 
-def tell(server: Any, request: Any, client_address: Any, error: BaseException) -> None:
-    """In the `except` clause of what the program raised for one client: tell whom it concerns.
+class Endings:
+    """The ends of one server's clients.
 
-    Raises:
-        BaseException: `error`, if it is no Exception; what `handle_error` raises; in the main
-            greenlet, what a signal's handler has raised.
+    Args:
+        program: the server; its hooks are called.
+        release: called with each client of the lot whose request is about to be closed.
+        leave_to_serving: called in the main greenlet with what to do; False if that is not what
+            serves: it has not been done then, and will not be.
     """
-    interrupt = _interrupt_in(error)
-    try:
-        if interrupt is not error:
-            if not isinstance(error, Exception):
-                raise error
-            server.handle_error(request, client_address)
-        if interrupt is not None:
-            interrupts.pass_on(interrupt)
-    finally:
-        # Here and below: its traceback refers to this frame. As a cycle it would keep the handler,
-        # and with its files the client's connection, until the garbage collector comes.
-        del error, interrupt
+
+    __slots__ = ("_leave_to_serving", "_program", "_release")
+
+    def __init__(
+        self,
+        program: Program,
+        release: Callable[[Client], None],
+        leave_to_serving: Callable[[Callable[[], Any]], bool],
+    ) -> None:
+        self._program = program
+        self._release = release
+        self._leave_to_serving = leave_to_serving
+
+    def tell(self, request: Any, client_address: Any, error: BaseException) -> None:
+        """In the `except` clause of what the program raised for one client: tell whom it concerns.
+
+        Raises:
+            BaseException: `error`, if it is no Exception; what `handle_error` raises; in the main
+                greenlet, what a signal's handler has raised.
+        """
+        interrupt = _interrupt_in(error)
+        try:
+            if interrupt is not error:
+                if not isinstance(error, Exception):
+                    raise error
+                self._program.handle_error(request, client_address)
+            if interrupt is not None:
+                interrupts.pass_on(interrupt)
+        finally:
+            # Here and below: its traceback refers to this frame. As a cycle it would keep the
+            # handler, and with its files the client's connection, until the collector comes.
+            del error, interrupt
+
+    def contain(self, error: BaseException) -> None:
+        """In an `except` clause: end no more than the client for whom `error` was raised.
+
+        As the end of its thread would. Of what is no error nothing is said; what is for the
+        program's owner goes to the main greenlet. If that serves, it is left to do first what it is
+        about, the care for a client.
+
+        Raises:
+            BaseException: `error`, in the main greenlet, if that does not serve.
+        """
+        try:
+            if isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error):
+                if not self._leave_to_serving(functools.partial(interrupts.pass_on, error)):
+                    interrupts.pass_on(error)
+            elif not isinstance(error, SystemExit | GreenletExit):
+                _print(error)
+        finally:
+            del error
+
+    def tell_beside(self, request: Any, client_address: Any, error: BaseException) -> None:
+        """As `tell`, for a hook that is called beside the turns: only its owner's is raised."""
+        try:
+            self.tell(request, client_address, error)
+        except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
+            self.contain(raised)
+        finally:
+            del error
+
+    def close(self, request: Any, client_address: Any) -> None:
+        """Close a request, through the program's hook; raises as `tell`."""
+        try:
+            self._program.shutdown_request(request)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+            self._not_closed(request, client_address, error)
+
+    def _not_closed(self, request: Any, client_address: Any, error: BaseException) -> None:
+        """In the `except` clause of shutdown_request's call: how far it has come nobody knows."""
+        with contextlib.suppress(AttributeError, OSError):
+            request.close()
+        self.tell(request, client_address, error)
+
+    def close_beside(self, request: Any, client_address: Any) -> None:
+        """Close a request that nothing runs for; nothing but its owner's is raised."""
+        try:
+            self.close(request, client_address)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            self.contain(error)
+
+    def let_go(self, client: Client) -> None:
+        """In a parent: close what it has of a request that a child has served, or will."""
+        try:
+            self._program.close_request(client.request)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            self.tell_beside(client.request, client.address, error)
+
+    def serve_dedicated(self, request: Any, client_address: Any) -> None:
+        """Handle a request whose client is not in the lot, from its handler's making to its close.
+
+        Raises:
+            BaseException: what the handler raised that is no Exception; the request is closed.
+        """
+        try:
+            self._program.finish_request(request, client_address)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+            self.tell(request, client_address, error)
+        finally:
+            self.close(request, client_address)
+
+    def end(self, client: Client) -> None:
+        """End a client: `finish()` of its handler, and close; raises as `tell`."""
+        handler, client.handler = client.handler, None
+        request = client.request
+        try:
+            if handler is not None:
+                handler.finish()
+        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+            self.tell(request, client.address, error)
+        finally:
+            self._release(client)
+            # As `close`, without its call: every client ends here.
+            try:
+                self._program.shutdown_request(request)
+            except BaseException as error:  # noqa: BLE001 - raised again if it is no error
+                self._not_closed(request, client.address, error)
+
+    def end_after(self, client: Client, error: BaseException) -> None:
+        """In the `except` clause of what a turn raised: end the client, as a constructor would.
+
+        What `finish()` raises then takes the place of `error`, which is its context; but an error
+        does not take that of an interrupt.
+
+        Raises:
+            BaseException: as `tell`.
+        """
+        handler, client.handler = client.handler, None
+        request, address = client.request, client.address
+        last: BaseException | None = None
+        try:
+            try:
+                if handler is not None:
+                    handler.finish()
+            except BaseException as raised:  # noqa: BLE001 - raised again below
+                if isinstance(raised, Exception) and not interrupts.is_interrupt(raised):
+                    self._program.handle_error(request, address)
+                    if not (isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error)):
+                        return
+                else:
+                    last = raised
+            if last is None or isinstance(error, Exception):
+                self.tell(request, address, error)
+            if last is not None:
+                self.tell(request, address, last)
+        finally:
+            del error, last
+            self._release(client)
+            self.close(request, address)
+
+    def end_one_of_many(self, client: Client, error: BaseException | None) -> None:
+        """End a client among others; after an error, in its `except` clause.
+
+        Raises:
+            BaseException: in the main greenlet, what is for the program's owner.
+        """
+        try:
+            if error is None:
+                self.end(client)
+            else:
+                self.end_after(client, error)
+        except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
+            self.contain(raised)
+        finally:
+            del error
 
 
 def _interrupt_in(error: BaseException) -> BaseException | None:
@@ -60,31 +217,6 @@ def _interrupt_in(error: BaseException) -> BaseException | None:
     return before if reached == _CONSTRUCTOR and interrupts.is_interrupt(before) else None
 
 
-def contain(server: Any, error: BaseException) -> None:
-    """In an `except` clause: end no more than the client for whom `error` was raised.
-
-    As the end of its thread would. Of what is no error nothing is said; what is for the program's
-    owner goes to the main greenlet. If that serves, it is left to do first what it is about, the
-    care for a client.
-
-    Raises:
-        BaseException: `error`, in the main greenlet, if that does not serve.
-    """
-    try:
-        if isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error):
-            serving = server._gs_serving
-            if (
-                serving is None
-                or not serving.sleeper.is_main()
-                or not serving.do_soon(functools.partial(interrupts.pass_on, error))
-            ):
-                interrupts.pass_on(error)
-        elif not isinstance(error, SystemExit | GreenletExit):
-            _print(error)
-    finally:
-        del error
-
-
 def _print(error: BaseException) -> None:
     """As for an error that ends a thread."""
     arguments = threading.ExceptHookArgs((type(error), error, error.__traceback__, None))
@@ -92,126 +224,3 @@ def _print(error: BaseException) -> None:
         threading.excepthook(arguments)
     except Exception:  # noqa: BLE001 - a hook of the program's too
         traceback.print_exc()
-
-
-def tell_beside(server: Any, request: Any, client_address: Any, error: BaseException) -> None:
-    """As `tell`, for a hook that is called beside the turns: nothing but its owner's is raised."""
-    try:
-        tell(server, request, client_address, error)
-    except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
-        contain(server, raised)
-    finally:
-        del error
-
-
-def close(server: Any, request: Any, client_address: Any) -> None:
-    """Close a request, through the program's hook; raises as `tell`."""
-    try:
-        server.shutdown_request(request)
-    except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-        _not_closed(server, request, client_address, error)
-
-
-def _not_closed(server: Any, request: Any, client_address: Any, error: BaseException) -> None:
-    """In the `except` clause of what shutdown_request raised: how far it has come nobody knows."""
-    with contextlib.suppress(AttributeError, OSError):
-        request.close()
-    tell(server, request, client_address, error)
-
-
-def close_beside(server: Any, request: Any, client_address: Any) -> None:
-    """Close a request that nothing runs for; nothing but its owner's is raised."""
-    try:
-        close(server, request, client_address)
-    except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-        contain(server, error)
-
-
-def let_go(server: Any, client: Client) -> None:
-    """In a parent: close what it has of a request that a child has served, or will."""
-    try:
-        server.close_request(client.request)
-    except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-        tell_beside(server, client.request, client.address, error)
-
-
-def serve_whole(server: Any, request: Any, client_address: Any) -> None:
-    """Handle a request whose client is not in the lot, from its handler's making to its close.
-
-    Raises:
-        BaseException: what the handler raised that is no Exception; the request is closed.
-    """
-    try:
-        server.finish_request(request, client_address)
-    except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-        tell(server, request, client_address, error)
-    finally:
-        close(server, request, client_address)
-
-
-def end(server: Any, client: Client) -> None:
-    """End a client: `finish()` of its handler, and close; raises as `tell`."""
-    handler, client.handler = client.handler, None
-    request = client.request
-    try:
-        if handler is not None:
-            handler.finish()
-    except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-        tell(server, request, client.address, error)
-    finally:
-        server._gs_release(client)
-        # As `close`, without its call: every client ends here.
-        try:
-            server.shutdown_request(request)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is no error
-            _not_closed(server, request, client.address, error)
-
-
-def end_after(server: Any, client: Client, error: BaseException) -> None:
-    """In the `except` clause of what a turn raised: end the client, as a constructor would.
-
-    What `finish()` raises then takes the place of `error`, which is its context; but an error does
-    not take that of an interrupt.
-
-    Raises:
-        BaseException: as `tell`.
-    """
-    handler, client.handler = client.handler, None
-    request, address = client.request, client.address
-    last: BaseException | None = None
-    try:
-        try:
-            if handler is not None:
-                handler.finish()
-        except BaseException as raised:  # noqa: BLE001 - raised again below
-            if isinstance(raised, Exception) and not interrupts.is_interrupt(raised):
-                server.handle_error(request, address)
-                if not (isinstance(error, KeyboardInterrupt) or interrupts.is_interrupt(error)):
-                    return
-            else:
-                last = raised
-        if last is None or isinstance(error, Exception):
-            tell(server, request, address, error)
-        if last is not None:
-            tell(server, request, address, last)
-    finally:
-        del error, last
-        server._gs_release(client)
-        close(server, request, address)
-
-
-def end_one_of_many(server: Any, client: Client, error: BaseException | None) -> None:
-    """End a client among others; after an error, in its `except` clause.
-
-    Raises:
-        BaseException: in the main greenlet, what is for the program's owner.
-    """
-    try:
-        if error is None:
-            end(server, client)
-        else:
-            end_after(server, client, error)
-    except BaseException as raised:  # noqa: BLE001 - raised again if it is the owner's
-        contain(server, raised)
-    finally:
-        del error

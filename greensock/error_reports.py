@@ -24,7 +24,7 @@ def report(server: Any, request: Any, client_address: Any) -> None:
     session broke. Both only where it is this client's connection that failed, and none of the
     handler's own. One who sent a line without end is one WARNING.
     """
-    counters: Counters = server._gs_counters
+    counters: Counters = server._greensock.counters
     error = sys.exception()
     is_of_client = isinstance(error, ConnectionError | TimeoutError) and error_origins.is_of_client(
         error, request
@@ -58,8 +58,8 @@ def _kind_of_timeout(server: Any, request: Any, error: TimeoutError) -> str | No
     """Which timeout it was; None if it was none of the client's."""
     if error.errno == errno.ETIMEDOUT:
         # From the kernel: TCP_USER_TIMEOUT, or keep-alive probes that nobody answered.
-        return "keepalive" if server._gs_limits.write_timeout is None else "write"
+        return "keepalive" if server._greensock.limits.write_timeout is None else "write"
     timeout = getattr(request, "gettimeout", lambda: None)()
     if timeout is None:
         return None
-    return "idle" if timeout == server._gs_limits.idle_timeout else "handler"
+    return "idle" if timeout == server._greensock.limits.idle_timeout else "handler"

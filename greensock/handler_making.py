@@ -18,7 +18,7 @@ from greensock.hub.lot import Client
 from greensock.socket_files import Altered
 from greensock.streams import SocketReader
 
-#: Clients whose handler is being made, and the `HandlerShape` of that, by the id of their request.
+#: Clients whose handler is being made, and the `HandlerTraits` of that, by the id of their request.
 being_made: dict[int, tuple[Client, Any]] = {}
 
 

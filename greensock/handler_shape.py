@@ -141,7 +141,7 @@ def ends_plainly(handler: Any) -> bool:
     return handler is None or _is_standard(type(handler), "finish")
 
 
-class HandlerShape:
+class HandlerTraits:
     """What a server needs to know of its RequestHandlerClass, found out once.
 
     `cls`: the class that it makes an instance of. `request_wise`: the server may run its turns.
@@ -215,7 +215,7 @@ class HandlerShape:
         self.finishes_plainly = _is_standard(cls, "finish")
         self.absent = Absent(cls)
 
-    def over(self, listener: Any) -> HandlerShape:
+    def over(self, listener: Any) -> HandlerTraits:
         """The shape of the same class for what `listener` accepts, without TLS."""
         if has_messages(listener):
             # Of a message all that is not received at once is lost: nobody but the handler does.
@@ -232,7 +232,7 @@ class HandlerShape:
             return functools.partial(handle_one, handler)
         return handler.handle_one_request  # type: ignore[no-any-return]
 
-    def in_children(self) -> HandlerShape:
+    def in_children(self) -> HandlerTraits:
         """The shape of the same class where turns run in children.
 
         What cannot be made anew in each has one for as long as it lives.
@@ -244,7 +244,7 @@ class HandlerShape:
             self.parks = self.waits_for_data
         return self
 
-    def over_tls(self, in_children: bool) -> HandlerShape:
+    def over_tls(self, in_children: bool) -> HandlerTraits:
         """The shape of the same class where clients begin with a handshake.
 
         All are parked until their first byte, whatever the handler is like. In children, no turn is

@@ -85,14 +85,14 @@ _PLAIN: dict[str, Any] = {
 }
 
 
-def note_class_settings(cls: type) -> None:
-    """Take over what a class says for itself, when it is made or an attribute of it has been set.
+def check_class_settings(cls: type) -> None:
+    """Check what a class says for itself, when it is made or an attribute of it has been set.
 
     Raises:
         ValueError: an attribute has a value that cannot be used.
     """
     if issubclass(cls, StreamRequestHandler) and "max_line_size" in vars(cls):
-        cls._reader_class = reader_class(cls.max_line_size)
+        reader_class(cls.max_line_size)
 
 
 class StreamRequestHandler(BaseRequestHandler):
@@ -121,14 +121,12 @@ class StreamRequestHandler(BaseRequestHandler):
     disable_nagle_algorithm = False
     max_line_size: int | None = None
 
-    _reader_class = SocketReader
-
     rfile: Any
     wfile: Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        note_class_settings(cls)
+        check_class_settings(cls)
 
     def setup(self) -> None:
         connection = self.connection = self.request
@@ -138,7 +136,9 @@ class StreamRequestHandler(BaseRequestHandler):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         on_request = is_request_socket(connection)
         if on_request and self.rbufsize:
-            self.rfile = connection.new_reader(self._reader_class)
+            size = self.max_line_size
+            kind = SocketReader if size is None else reader_class(size)
+            self.rfile = connection.new_reader(kind)
         else:
             self.rfile = connection.makefile("rb", self.rbufsize)
         if self.wbufsize == 0:

@@ -20,20 +20,21 @@ def hang_up(handler: Any) -> None:
         RuntimeError: this is a child, and the client is another's.
     """
     server = handler.server
-    if getattr(server, "_gs_is_parents", False):
+    service = getattr(server, "_greensock", None)
+    if service is not None and service.is_parents:
         if whereabouts.find(sys._getframe()).handler is not handler:
             # Its descriptor's number may be that of something else here.
             raise RuntimeError("a child can hang up on its own client only")
         handler.close_connection = True
         _cut(handler.request)
         return
-    serving: Any = getattr(server, "_gs_serving", None)
-    client: Client | None = None if serving is None else serving.lot.clients.get(handler.request)
+    run: Any = None if service is None else service.run
+    client: Client | None = None if run is None else run.lot.clients.get(handler.request)
     if client is None:
         _cut(handler.request)
     elif client.state is not PARKED:
         _end_busy(client)
-    elif not serving.do_soon(functools.partial(_end, serving.lot, client)):
+    elif not run.do_soon(functools.partial(_end, run.lot, client)):
         # Served no more; whoever serves next finds its end, and server_close() closes it.
         _cut(client.request)
 

@@ -8,48 +8,44 @@ wants (see `greensock.hub.kept_children`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING
 
 from greensock import draining
 from greensock.hub import option_limits
-from greensock.hub.crowd import Crowd
 from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
 from greensock.hub.waiting import READ
-from greensock.lingering_turns import run_lingering_turn
-from greensock.turns import END, PARK, Lingering, Outcome
+from greensock.outcomes import END, PARK, Outcome
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 #: In a child that was forked during a drain: seconds for the client to say what it came for.
 LAST_CHANCE = draining.QUEUE_GRACE
 
-_Run = Callable[[Any, Client, float, Crowd | None, Lingering], Outcome]
 
-
-def run_turns(
-    server: Any, client: Client, kept: KeptChild, run: _Run = run_lingering_turn
-) -> Outcome:
-    """Run all turns of a client, each by `run`."""
+def run_all(service: Service, client: Client, kept: KeptChild) -> Outcome:
+    """Run all turns of a client."""
+    turns, request = service.turns, client.request
     # In the parent, nobody could run a turn of it.
-    server._gs_shape().request_wise = True
-    request = client.request
+    turns.current_traits().request_wise = True
     while True:
-        outcome = run(server, client, 0.0, None, kept.mark)
+        outcome = turns.run_lingering(client, 0.0, None, kept.mark)
         if outcome is END:
             return END
         if outcome is PARK:
-            request.unread = _next_bytes(server, client, kept)
+            request.unread = _next_bytes(service, client, kept)
             if not request.unread:
                 return END
 
 
-def _next_bytes(server: Any, client: Client, kept: KeptChild) -> bytes:
+def _next_bytes(service: Service, client: Client, kept: KeptChild) -> bytes:
     """What the client says next; b"" if it says no more, or is not to be waited for."""
     request = client.request
     bounds = (request.timeout, option_limits.of_waiting(request, READ))
     patience = min((each for each in bounds if each is not None), default=None)
-    if server.draining:
+    if service.server.draining:
         if client.handler is not None:
             kept.end_silence()
             return b""
@@ -64,8 +60,8 @@ def _next_bytes(server: Any, client: Client, kept: KeptChild) -> bytes:
         return data
     if kept.crowd.is_waiting():
         if began < kept.mark.drained_at:
-            draining.say_goodbye(server, client)
+            draining.say_goodbye(service, client)
     else:
         kept.end_silence()
-        server._gs_note_silence(client)
+        service.note_silence(client)
     return b""

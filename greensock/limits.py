@@ -138,8 +138,8 @@ class Setting:
         self.value = value
 
     def __get__(self, server: Any, owner: type) -> Any:
-        own = {} if server is None else _own_settings(server)
-        value = own.get(self.name, self.value)
+        settings = None if server is None else getattr(server, "_greensock", None)
+        value = self.value if settings is None else settings.own.get(self.name, self.value)
         if value is NOWHERE:
             raise AttributeError(f"{owner.__name__} has no setting {self.name}", name=self.name)
         return value
@@ -147,32 +147,35 @@ class Setting:
     def __set__(self, server: Any, value: Any) -> None:
         if not is_foreign(type(server)):
             check(self.name, value)
-        # Not in its dictionary: CPython 3.11 and 3.12 know no short way to the attributes of an
-        # instance whose dictionary anybody has looked into. (An echo took a fifth more.)
-        server._gs_own_settings = {**_own_settings(server), self.name: value}
-        self._tell(server)
+        settings = getattr(server, "_greensock", None)
+        if settings is None:
+            settings = server._greensock = Settings()
+        settings.own = {**settings.own, self.name: value}
+        settings.setting_changed(self.name)
 
     def __delete__(self, server: Any) -> None:
-        own = dict(_own_settings(server))
-        try:
-            del own[self.name]
-        except KeyError:
-            raise AttributeError(self.name) from None
-        server._gs_own_settings = own
-        self._tell(server)
-
-    def _tell(self, server: Any) -> None:
-        limits: Limits | None = getattr(server, "_gs_limits", None)
-        # None: BaseServer.__init__ is yet to come, and looks at all of them.
-        if limits is not None:
-            limits.take(self.name, server)
-            server._gs_settings_changed()
+        settings = getattr(server, "_greensock", None)
+        own = {} if settings is None else dict(settings.own)
+        if settings is None or self.name not in own:
+            raise AttributeError(self.name)
+        del own[self.name]
+        settings.own = own
+        settings.setting_changed(self.name)
 
 
-def _own_settings(server: Any) -> Mapping[str, Any]:
-    """The settings that an instance has for itself, by name; a server, or what shares its base."""
-    settings: Mapping[str, Any] = getattr(server, "_gs_own_settings", {})
-    return settings
+class Settings:
+    """The settings that a server has for itself: of more than these, `Service` makes something.
+
+    Not in the server's dictionary: CPython 3.11 and 3.12 know no short way to the attributes of an
+    instance whose dictionary anybody has looked into. (An echo took a fifth more.)
+    """
+
+    def __init__(self, own: Mapping[str, Any] | None = None) -> None:
+        #: By name; never changed, but replaced.
+        self.own: Mapping[str, Any] = own or {}
+
+    def setting_changed(self, name: str) -> None:
+        """Told of one; BaseServer.__init__, which is yet to come, looks at all of them."""
 
 
 def make_settings(cls: type) -> None:

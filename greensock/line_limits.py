@@ -48,7 +48,8 @@ class ShortLineReader(LimitedReader):
         return self._checked(SocketReader.readline(self, self.max_line_size + 1))
 
 
-@functools.lru_cache(maxsize=64)
+# Typed: True is no 1 here.
+@functools.lru_cache(maxsize=64, typed=True)
 def reader_class(max_line_size: Any) -> type[SocketReader]:
     """The reader for lines of at most `max_line_size` bytes; None: of any size.
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from _socket import SO_RCVBUF, SOL_SOCKET
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greensock.hub.crowd import Crowd
-from greensock.hub.lot import ENDING, Client
+from greensock.hub.lot import Client
 from greensock.net.request_sockets import untaken
 from greensock.outcomes import END, GO_ON, PARK, Lingering, Outcome
 from greensock.single_requests import is_changed, run_alone, serve_one
-from greensock.turns import open_handler
 from greensock.unbuffered_turns import run_unbuffered_turn
 from greensock.untaken import add, await_more, wait_for_more
-from greensock.whole_requests import begins_anyway
+
+if TYPE_CHECKING:
+    from greensock.turns import Turns
 
 # How much of its linger a client is given in its first turn. A crowd that connects, asks once and
 # falls silent would otherwise keep a thread or child each for all of it: 300 threads at 6,000
@@ -22,8 +23,8 @@ from greensock.whole_requests import begins_anyway
 FIRST_LINGER = 0.1
 
 
-def run_lingering_turn(
-    server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+def run(
+    turns: Turns, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
 ) -> Outcome:
     """Run one turn where a thread or child blocks for it, with a blocking request.
 
@@ -33,35 +34,33 @@ def run_lingering_turn(
     than `linger`: that leaves everybody a turn, and most exchanges without a new child.
     """
     handler = client.handler
-    if client.state is ENDING:
-        return END
     if handler is None:
         linger *= FIRST_LINGER
-        handler = open_handler(server, client)
+        handler = turns.open_handler(client)
         if handler is None:
             return END
     request = client.request
     if not handler.rbufsize or request.has_messages:
-        return run_unbuffered_turn(server, client)
+        return run_unbuffered_turn(client, turns.traits, turns.keeps_unread)
     if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
         return ended
-    outcome = _linger(server, client, linger, crowd, turn)
+    outcome = _linger(turns, client, linger, crowd, turn)
     if outcome is not END:
         request.end_lingering()
     return outcome
 
 
 def _linger(
-    server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+    turns: Turns, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
 ) -> Outcome:
-    handler, request, shape = client.handler, client.request, server._gs_shape()
+    handler, request, traits = client.handler, client.request, turns.traits
     # A child's half of a request could not come back to the parent.
-    is_whole = shape.is_whole if server._gs_shares_unread else None
+    is_whole = traits.is_whole if turns.keeps_unread else None
     keep_until = monotonic() + linger
     hears_out = True
 
     def for_more(_: Any) -> Outcome | None:
-        return _linger_for_more(server, client, linger, crowd, turn)
+        return _linger_for_more(turns, client, linger, crowd, turn)
 
     while True:
         if not request.unread:
@@ -72,23 +71,23 @@ def _linger(
                 return END
             request.unread = data
         begins = is_whole is None or request.receive_whole(is_whole)
-        if not begins and not begins_anyway(server, client):
+        if not begins and not turns.begins_anyway(client):
             break
         outcome: Outcome | None = None
-        if shape.closes_by_default:
-            outcome = serve_one(server, client, shape.runner_of(handler), for_more)
+        if traits.closes_by_default:
+            outcome = serve_one(client, traits, traits.runner_of(handler), for_more)
         else:
             rfile, data, at = handler.rfile, request.unread, request.unread_at
             handler.handle_one_request()
             if is_changed(handler, request, rfile):
-                return run_alone(server, client)
+                return run_alone(client, traits)
             if handler.close_connection or request._closed:
                 return END
             if data and request.unread is data and request.unread_at == at:
                 outcome = for_more(request)
         if outcome is not None:
             return outcome
-        if server.draining and not request.unread:
+        if turns.program.draining and not request.unread:
             if not (hears_out and _take_arrived(request)):
                 break
             hears_out = False
@@ -117,7 +116,7 @@ def _wait_for_bytes(
 
 
 def _linger_for_more(
-    server: Any, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+    turns: Turns, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
 ) -> Outcome | None:
     """As `wait_for_more`, but wait a while.
 
@@ -126,7 +125,7 @@ def _linger_for_more(
     request = client.request
     data = _wait_for_bytes(client, linger, crowd, turn)
     if data is None:
-        if server._gs_shares_unread:
+        if turns.keeps_unread:
             untaken.add(request)
             return PARK
         return None if await_more(request) else END

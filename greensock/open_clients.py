@@ -5,126 +5,174 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from greensock import endings, turns
-from greensock.handler_kind import HandlerKind
 from greensock.hub import strays
-from greensock.hub.lot import PARKED, WHOLE, Client
-from greensock.stats import Counters
-from greensock.turns import Outcome
+from greensock.hub.lot import BUSY, DEDICATED, PARKED, Client
+from greensock.outcomes import END, Outcome
+from greensock.stats import Stats
 
 if TYPE_CHECKING:
     from greensock.networks import Networks
-    from greensock.serving import Serving
+    from greensock.service import Service
+    from greensock.serving import Run
 
 
-class OpenClients(HandlerKind):
-    """The part of BaseServer that counts its clients, and says what becomes of them."""
+class OpenClients:
+    """Counts the clients of a server, in the lot and beside it, and says what becomes of them.
 
-    _gs_serving: Serving | None
-    _gs_counters: Counters
-    #: How many clients each network has, where that is limited.
-    _gs_networks: Networks | None
-    #: Clients left over from a run of serve_forever that has ended.
-    _gs_suspended: list[Client]
+    Args:
+        service: the server's.
+        counted: whether requests beside the lot are. A datagram has no client that is open, and
+            twice a lock would be 5 % of an answer.
+    """
 
-    def _gs_come_back(self, client: Client, outcome: Outcome) -> None:
-        """Where a turn ran that has outlived its run of `serve_forever`: it is over."""
-        serving = self._gs_serving
-        if serving is not None:
-            serving.returned.append((client, outcome, 0.0))
-            serving.sleeper.ring_soon()
-        elif outcome is not turns.END:
-            client.state = PARKED
+    def __init__(self, service: Service, counted: bool) -> None:
+        self._service = service
+        self._counted = counted
+        self._counters = service.counters
+        #: How many clients each network has, where that is limited.
+        self.networks: Networks | None = None
+        #: Clients left over from a run of serve_forever that has ended.
+        self.left_over: list[Client] = []
 
-    def _gs_take_over(self, client: Client, outcome: Outcome) -> None:
-        """In the serving greenlet: as `_gs_come_back`, to this run of `serve_forever`."""
-        serving = self._gs_serving
-        if serving is None or client not in self._gs_suspended:
-            return
-        self._gs_suspended.remove(client)
-        serving.lot.admit(client)
-        if outcome is turns.END:
-            serving.lot.discard(client)
-
-    def _gs_begin_whole(self, request: Any, client_address: Any) -> None:
+    def begin_dedicated(self, request: Any, client_address: Any) -> None:
         """Count in a request that is handled as a whole, beside the lot."""
-        self._gs_take(request)
-        self._gs_counters.begin_whole()
-        if self._gs_serving is not None and self._gs_serving.observes:
-            self._gs_tell("busy", request, client_address)
+        if not self._counted:
+            return
+        self.take(request)
+        self._counters.begin_dedicated()
+        run = self._service.run
+        if run is not None and run.observes:
+            self._service.tell("busy", request, client_address)
 
-    def _gs_take(self, request: Any) -> None:
-        """The request is in this server's care, and not in the program's."""
-        serving = self._gs_serving
-        if serving is not None and serving.offered is request:
-            serving.offered = None
+    def take(self, request: Any) -> None:
+        """The request is in the server's care, and not in the program's."""
+        run = self._service.run
+        if run is not None and run.offered is request:
+            run.offered = None
         elif strays.watched and strays.forget(request):
-            self._gs_count_whole_out()
+            self.count_out()
 
-    def _gs_leave_to_program(self, request: Any, client_address: Any) -> None:
+    def leave_to_program(self, request: Any, client_address: Any) -> None:
         """process_request has kept a request to itself: it is open until somebody closes it."""
         key = id(request)
         if _is_closed(request):
-            self._gs_gone(key, request, client_address)
+            self.gone(key, request, client_address)
             return
-        self._gs_counters.begin_whole()
+        self._counters.begin_dedicated()
 
         def gone(closed: Any) -> None:
-            self._gs_count_whole_out()
-            if self._gs_networks is not None:
+            self.count_out()
+            if self.networks is not None:
                 # At once: who comes back at once may be accepted before the errand's turn.
-                self._gs_networks.release(key)
-            serving = self._gs_serving
-            tell = functools.partial(self._gs_gone, key, closed, client_address)
-            if serving is None or not serving.do_soon(tell):
+                self.networks.release(key)
+            run = self._service.run
+            tell = functools.partial(self.gone, key, closed, client_address)
+            if run is None or not run.do_soon(tell):
                 tell()
 
         strays.watch(request, gone)
 
-    def _gs_gone(self, key: int, request: Any, client_address: Any) -> None:
+    def gone(self, key: int, request: Any, client_address: Any) -> None:
         """A client is gone; in the serving thread, or where nobody serves.
 
         Args:
             key: the identity that its request has or had.
             request: None if it is gone as well.
         """
-        serving = self._gs_serving
-        if serving is not None:
-            serving.client_gone(key, request, client_address)
-        elif self._gs_networks is not None:
-            self._gs_networks.release(key)
+        run = self._service.run
+        if run is not None:
+            run.client_gone(key, request, client_address)
+        elif self.networks is not None:
+            self.networks.release(key)
 
-    def _gs_count_whole_out(self) -> None:
-        """Count it out; in any thread."""
-        self._gs_counters.end_whole()
+    def count_out(self) -> None:
+        """Count a request out that was counted in; in any thread."""
+        if self._counted:
+            self._counters.end_dedicated()
 
-    def _gs_end_whole(self, request: Any, client_address: Any) -> None:
+    def end_dedicated(self, request: Any, client_address: Any) -> None:
         """Count it out and say so; in the serving thread, or where nobody serves."""
-        self._gs_count_whole_out()
-        serving = self._gs_serving
-        if self._gs_networks is not None or (
-            serving is not None and serving.lot.on_gone is not None
-        ):
-            self._gs_gone(id(request), request, client_address)
+        if not self._counted:
+            return
+        self._counters.end_dedicated()
+        run = self._service.run
+        if self.networks is not None or (run is not None and run.lot.on_gone is not None):
+            self.gone(id(request), request, client_address)
 
-    def _gs_tell(self, state: str, request: Any, client_address: Any) -> None:
-        """Tell an overridden `on_connection`."""
-        try:
-            self.on_connection(state, request, client_address)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-            endings.tell_beside(self, request, client_address, error)
-
-    def _gs_left_over(self) -> list[Client]:
+    def still_left_over(self) -> list[Client]:
         """The clients of an earlier run who are not back; some may have ended since."""
-        return [client for client in self._gs_suspended if not client.request._closed]
+        return [client for client in self.left_over if not _is_closed(client.request)]
 
-    def _gs_open_now(self) -> int:
+    def come_back(self, client: Client, outcome: Outcome) -> None:
+        """Where a turn ran that has outlived its run of `serve_forever`: it is over."""
+        run = self._service.run
+        if run is not None:
+            run.returned.append((client, outcome, 0.0))
+            run.sleeper.ring_soon()
+        elif outcome is not END:
+            client.state = PARKED
+
+    def take_over(self, client: Client, outcome: Outcome) -> None:
+        """In the serving greenlet: as `come_back`, to this run of `serve_forever`."""
+        run = self._service.run
+        if run is None or client not in self.left_over:
+            return
+        self.left_over.remove(client)
+        run.lot.admit(client)
+        if outcome is END:
+            run.lot.discard(client)
+
+    def go_on(self, run: Run) -> None:
+        """Take back the clients that an earlier run of `serve_forever` left.
+
+        Not those who are busy: where their turn runs may be another thread, and the lot is this
+        one's. They come back by `come_back`.
+        """
+        left, self.left_over = self.still_left_over(), []
+        for client in left:
+            if client.state is DEDICATED:
+                run.ready.append(client)
+                run.sleeper.ring()
+            elif client.state is PARKED:
+                run.lot.admit(client)
+                if client.request.unread:
+                    client.state = BUSY
+                    run.lot.make_ready(client)
+                else:
+                    run.lot.park(client)
+            else:
+                self.left_over.append(client)
+
+    def wait_for_next(self, run: Run) -> None:
+        """Keep the clients of a run that has ended."""
+        run.lot.hand_over_now()
+        for client in run.ready:
+            if run.lot.holds(client):
+                client.state = PARKED
+        waiting = [client for client in run.ready if client.state is DEDICATED]
+        for client, outcome, _ in run.returned:
+            if client.state is DEDICATED:
+                self.end_dedicated(client.request, client.address)
+            else:
+                client.state = BUSY if outcome is END else PARKED
+        self.left_over += run.lot.suspend() + waiting
+
+    def count(self) -> int:
         """How many clients are open."""
-        serving = self._gs_serving
-        in_lot = 0 if serving is None else len(serving.lot.clients)
-        if self._gs_suspended:
-            in_lot += sum(client.state is not WHOLE for client in self._gs_left_over())
-        return in_lot + self._gs_counters.whole
+        run = self._service.run
+        in_lot = 0 if run is None else len(run.lot.clients)
+        if self.left_over:
+            in_lot += sum(client.state is not DEDICATED for client in self.still_left_over())
+        return in_lot + self._counters.dedicated
+
+    def stats(self, counts_bytes: bool) -> Stats:
+        """A snapshot of the counters; in any thread."""
+        run = self._service.run
+        clients = [] if run is None else list(run.lot.clients.values())
+        clients += self.still_left_over()
+        listed = [client for client in clients if client.state is not DEDICATED]
+        parked = sum(client.state is PARKED for client in listed)
+        return self._counters.snapshot(len(listed), parked, counts_bytes)
 
 
 def _is_closed(request: Any) -> bool:

@@ -7,16 +7,15 @@ no more than that.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from greensock import endings
 from greensock.hub.workers import WorkerPool
 from greensock.net import listening
-from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.lingering_sockets import LingeringSocket
-from greensock.net.request_sockets import OriginalSocket
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 # Clients for whom `reject_request()` may wait at the same time, each with a descriptor. Arbitrary;
 # half of the reserve that `admission` keeps. Any more are closed without a word.
@@ -31,8 +30,8 @@ _LONGEST = 10.0
 class Rejections:
     """Turns clients away during one run of `serve_forever`; for the serving greenlet only."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._pool: WorkerPool | None = None
 
     def turn_away(self, request: Any, client_address: Any, at_once: bool) -> None:
@@ -40,14 +39,14 @@ class Rejections:
 
         With `at_once` the request is closed when this returns, and nothing was waited for.
         """
-        server = self._server
-        server._gs_counters.rejected += 1
+        service = self._service
+        service.counters.rejected += 1
         pool = self._pool
         is_full = pool is not None and pool.busy >= _AT_ONCE
-        if is_full or not server._gs_has_hook("reject_request"):
+        if is_full or not service.has_hook("reject_request"):
             self._close(request, client_address)
         elif at_once:
-            if server._gs_tls is None:
+            if not service.transport.has_sessions:
                 request.settimeout(0.0)
                 self._call_hook(request, client_address)
             self._close(request, client_address)
@@ -57,10 +56,7 @@ class Rejections:
             pool.submit((self._cooperative(request), client_address))
 
     def _cooperative(self, request: Any) -> Any:
-        if self._server._gs_tls is not None:
-            request = self._server._gs_tls.cooperative(request)
-        elif type(request) is OriginalSocket or type(request) is LingeringSocket:
-            request = CooperativeSocket(fileno=request.detach())
+        request = self._service.transport.cooperative(request)
         if hasattr(request, "settimeout"):
             request.settimeout(_PATIENCE)
         return request
@@ -68,8 +64,7 @@ class Rejections:
     def _run(self, job: tuple[Any, Any]) -> bool:
         try:
             with gevent.Timeout(_LONGEST, False):
-                tls = self._server._gs_tls
-                if tls is None or tls.greet(*job):
+                if self._service.transport.greet(*job):
                     self._call_hook(*job)
         finally:
             self._close(*job)
@@ -77,15 +72,15 @@ class Rejections:
 
     def _call_hook(self, request: Any, client_address: Any) -> None:
         try:
-            self._server.reject_request(request, client_address)
+            self._service.server.reject_request(request, client_address)
         except gevent.Timeout:
             raise
         except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-            endings.tell_beside(self._server, request, client_address, error)
+            self._service.endings.tell_beside(request, client_address, error)
 
     def _close(self, request: Any, client_address: Any) -> None:
         listening.discard_unread(request)
-        endings.close_beside(self._server, request, client_address)
+        self._service.endings.close_beside(request, client_address)
 
     def close(self) -> None:
         """End with the run: whoever is waited for is closed."""

@@ -12,45 +12,49 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greensock.admission import Door
-from greensock.hub.lot import PARKED, WHOLE, Client, Lot
+from greensock.hub.lot import DEDICATED, PARKED, Client, Lot
 from greensock.hub.sleeper import CutOff, Sleeper
 from greensock.hub.timed_lot import TimedLot
-from greensock.hub.waiting import READ, new_watcher
+from greensock.listener import Listener
 from greensock.net import tcp_options
-from greensock.net.listening import AcceptError, is_readable, non_blocking
+from greensock.net.listening import non_blocking
 from greensock.net.request_sockets import number_of
+from greensock.outcomes import Outcome
 from greensock.shortages import Shortage
 from greensock.stalls import Stalls
-from greensock.turns import Outcome
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 _log = logging.getLogger("greensock.serve")
 
 
-class Serving:
+class Run:
     """The state of one run of `serve_forever`; everything here belongs to the serving greenlet.
 
     Args:
-        server: the server; its hooks are called.
+        service: of the server, whose hooks are called.
         poll_interval: seconds between calls of an overridden `service_actions`, or None.
     """
 
-    def __init__(self, server: Any, poll_interval: float | None) -> None:
-        self.server = server
+    def __init__(self, service: Service, poll_interval: float | None) -> None:
+        self.server = service.server
+        self.service, self.runner = service, service.runner
         self.sleeper = Sleeper()
         #: Clients whose turn waits to be begun by the serving greenlet.
         self.ready: deque[Client] = deque()
-        self.lot = Lot(server._gs_ready_queue(self), self.client_silent, self.sleeper.ring_soon)
-        #: Why nobody is accepted now: "full", "paused", "shortage"; newcomers wait in the kernel.
-        self._holds: set[str] = set()
+        self.lot = Lot(self.runner.ready_queue(self), self.client_silent, self.sleeper.ring_soon)
         #: Whether the program's on_connection is told of what becomes of clients.
-        self.observes: bool = server._gs_observes()
-        self.stalls = Stalls(server)
-        self._begin_turn = self._begin_observed_turn if self.observes else server._gs_begin_turn
+        self.observes: bool = service.observes()
+        self.stalls = Stalls(service)
+        self._begin_turn = self._begin_observed_turn if self.observes else self.runner.begin
         # Where turns are begun here, who is found ready along with newcomers comes before them.
-        self._after_events = self.lot.ready is self.ready
+        begins_here = self.lot.ready is self.ready
+        ring = self.sleeper.ring_after_events if begins_here else self.sleeper.ring
+        self.listener = Listener(self, ring)
         self._waits_for_parking = False
         self.door = Door(self)
         #: Clients whose turn ended in another thread, with the other arguments for `settle`.
@@ -59,26 +63,20 @@ class Serving:
         self._errands: deque[Callable[[], Any]] = deque()
         self._lock = _thread.RLock()
         self._ended = False
-        self.is_of_streams: bool = server._gs_is_stream()
-        self._wants_service = server._gs_wants_service()
-        self._accept_some = server._gs_acceptor()
-        overridden = self._accept_some == server._gs_accept_through_override
-        self._accept_batch = (lambda: 1) if overridden else server._gs_accept_batch
+        self.is_of_streams: bool = service.is_of_streams()
+        self._wants_service = self.runner.wants_service()
         self._poll_interval = poll_interval
-        self._listener: Any = None
-        self._listener_fd = -1
-        #: `accepting`: whether get_request is being called for this run, and must not wait.
-        self._acceptable = self.accepting = False
+        #: Whether get_request is being called for this run, and must not wait.
+        self.accepting = False
         #: The request of a stream that process_request is called with, until somebody takes it.
         self.offered: Any = None
         self._were_waiting = False  # clients were left without room
         #: Whether shutdown() was called.
         self.stopping = False
-        self._files = Shortage(
-            "open files or memory", "not accepting until some are free", "accepting again"
-        )
         self._workers = Shortage(
-            server._gs_workers, "clients who are ready wait", f"starting {server._gs_workers} again"
+            self.runner.resource,
+            "clients who are ready wait",
+            f"starting {self.runner.resource} again",
         )
         self._no_workers = False
         self._on_leaving: Callable[[], Any] | None = None
@@ -91,9 +89,7 @@ class Serving:
 
     def client_silent(self, client: Client) -> None:
         """In the hub: a parked client's timeout is over; its handler's finish() is a turn too."""
-        tls = self.server._gs_tls
-        if tls is None or not tls.note_silence(client):
-            self.server._gs_note_silence(client)
+        self.service.transport.note_silence(client)
         self.lot.make_ready(client)
 
     def do_soon(self, errand: Callable[[], Any]) -> bool:
@@ -110,7 +106,7 @@ class Serving:
         self._errands.append(errand)
         self.sleeper.ring()
 
-    def run(self) -> None:
+    def serve(self) -> None:
         """Serve until the server is asked to stop."""
         server = self.server
         with contextlib.ExitStack() as stack:
@@ -118,15 +114,15 @@ class Serving:
             stack.callback(self._close)
             stack.enter_context(contextlib.suppress(CutOff))  # the end of a drain
             listener = getattr(server, "socket", None)
-            if hasattr(listener, "accept") and server._gs_is_stream():
-                stack.enter_context(non_blocking(listener, server._gs_forks_before))
-                server._gs_set_client_options(listener)
+            if hasattr(listener, "accept") and self.is_of_streams:
+                stack.enter_context(non_blocking(listener, self.service.forks_before))
+                self.service.set_client_options(listener)
             if not hasattr(server, "fileno"):
                 self._run_without_descriptor()
                 return
             if self._wants_service:
                 self.sleeper.ring_every(self._poll_interval)
-            self._watch_listener()
+            self.listener.watch()
             while not self.stopping:
                 self.sleeper.sleep()
                 if self.stopping:
@@ -138,9 +134,9 @@ class Serving:
             self._errands.popleft()()
         if self.returned or self.lot.forsaken:
             self.take_back()
-        if self._acceptable:
+        if self.listener.acceptable:
             self.lot.hand_over_now()
-            self._accept()
+            self.listener.accept()
             if self.stopping:
                 return
         if self.ready or self._were_waiting:
@@ -164,109 +160,36 @@ class Serving:
 
     def settle(self, client: Client, outcome: Outcome, silent_since: float = 0.0) -> None:
         """Do what the end of a turn asks for; `silent_since` is what `turns.Lingering` knows."""
-        if client.lot is None and client.state is not WHOLE:
-            self.server._gs_take_over(client, outcome)
-        if outcome is Outcome.PARK and (self.server._gs_is_closed or number_of(client.request) < 0):
+        if client.lot is None and client.state is not DEDICATED:
+            self.service.clients.take_over(client, outcome)
+        if outcome is Outcome.PARK and (self.service.is_closed or number_of(client.request) < 0):
             # The latter: closed by somebody else a moment before it was parked.
-            self.server._gs_close_unparked(client, silent_since)
+            self.service.close_unparked(client, silent_since)
         elif outcome is Outcome.PARK:
             self.lot.park(client)
         elif outcome is Outcome.GO_ON:
             self.ready.append(client)
-        elif client.state is WHOLE:
-            self.server._gs_end_whole(client.request, client.address)
+        elif client.state is DEDICATED:
+            self.service.clients.end_dedicated(client.request, client.address)
         elif self.lot.holds(client):
             self.lot.discard(client)
 
     def _begin_turns(self) -> None:
-        server = self.server
+        has_room = self.runner.has_room
         for _ in range(len(self.ready)):
-            if not self.ready or self._no_workers or not server._gs_has_room() or self.stopping:
+            if not self.ready or self._no_workers or not has_room() or self.stopping:
                 break
             self._begin_turn(self.ready.popleft())
-        self._were_waiting = bool(self.ready) and (self._no_workers or not server._gs_has_room())
-        server._gs_note_waiting(self._were_waiting)
+        self._were_waiting = bool(self.ready) and (self._no_workers or not has_room())
+        self.runner.note_waiting(self._were_waiting)
         if self.ready and not self._were_waiting:
             # Those who have more to say go on after the loop has looked at all descriptors.
             self._again.start(self.sleeper.ring)
 
     def _begin_observed_turn(self, client: Client) -> None:
-        if client.state is not WHOLE:
-            self.server._gs_tell("busy", client.request, client.address)
-        self.server._gs_begin_turn(client)
-
-    def _watch_listener(self) -> None:
-        fd = self.server.fileno()
-        if fd < 0:
-            return
-        self._listener_fd = fd
-        self._listener = new_watcher(fd, READ)
-        self._listen()
-
-    def _on_acceptable(self) -> None:
-        # Level-triggered: while a hook blocks the serving greenlet, an active watcher would fire
-        # at every turn of the loop.
-        self._listener.stop()
-        self._acceptable = True
-        (self.sleeper.ring_after_events if self._after_events else self.sleeper.ring)()
-
-    def stop_listening(self) -> None:
-        """Close the listener's watcher, so that the listener may be closed. Idempotent."""
-        watcher, self._listener = self._listener, None
-        self._acceptable = False
-        if watcher is not None:
-            watcher.stop()
-            watcher.close()
-
-    def _accept(self) -> None:
-        self._acceptable = False
-        room = self.door.room()
-        if room <= 0:
-            if not self.door.turn_away_or_wait():
-                self.hold("full")
-                if self.door.room() > 0:
-                    # A thread has ended its client since, and had nobody to tell yet.
-                    self.release("full")
-            self._listen()
-            return
-        accept = self._accept_some
-        for _ in range(min(self._accept_batch(), room)):
-            error = accept()
-            if self.stopping or self._listener is None or error is AcceptError.NOTHING_WAITS:
-                break
-            if error is None and not self._files.pause:
-                continue
-            if error is AcceptError.LISTENER_LOST:
-                self.stop_listening()
-                return
-            if error is AcceptError.EXHAUSTED:
-                if not is_readable(self._listener_fd):
-                    # The kernel looks for a descriptor before it looks whether anybody waits.
-                    break
-                self.door.shed()
-                self.hold("shortage")
-                self.call_after(self._files.met(), lambda: self.release("shortage"))
-                return
-            if error is None:
-                self._files.over()
-        self._listen()
-
-    def _listen(self) -> None:
-        if self._listener is not None and not self._holds:
-            self._listener.start(self._on_acceptable)
-
-    def hold(self, reason: str) -> None:
-        """Leave newcomers in the kernel's queue until `release` of the same reason."""
-        self._holds.add(reason)
-        if self._listener is not None:
-            self._listener.stop()
-        self._attend()
-
-    def release(self, reason: str) -> None:
-        """Accept again, unless there is another reason not to; from the hub too."""
-        self._holds.discard(reason)
-        self._attend()
-        self._listen()
+        if client.state is not DEDICATED:
+            self.service.tell("busy", client.request, client.address)
+        self.runner.begin(client)
 
     def call_after(self, seconds: float, callback: Callable[[], Any]) -> None:
         """Call `callback` in the hub once `seconds` are over; from this thread only."""
@@ -283,26 +206,26 @@ class Serving:
         """Take over the server's limits, which may have been set a moment ago."""
         if self._ended:
             return
-        server = self.server
+        service = self.service
         self.door.read_settings()
-        limits = server._gs_limits
+        limits = service.limits
         if limits.idle_timeout is not None or limits.overflow == "evict" or self.observes:
             self.time_clients()
         elif type(self.lot) is TimedLot:
             self.lot.begin(None, tcp_options.seconds_without_data)
         self.stalls.read_settings()
-        if server._gs_is_paused:
-            self.hold("paused")
+        if service.is_paused:
+            self.listener.hold("paused")
         else:
-            self.release("paused")
-        self.release("full")
-        self._attend()
+            self.listener.release("paused")
+        self.listener.release("full")
+        self.attend()
         self.sleeper.ring_after_events()
 
     def time_clients(self) -> TimedLot:
         """Have the lot keep its clients in the order of their parking."""
         lot: Any = self.lot
-        idle_timeout = self.server._gs_limits.idle_timeout
+        idle_timeout = self.service.limits.idle_timeout
         if type(lot) is not TimedLot or lot.idle_timeout != idle_timeout:
             lot.__class__ = TimedLot
             lot.begin(idle_timeout, tcp_options.seconds_without_data)
@@ -318,18 +241,18 @@ class Serving:
     def _parking(self, client: Client) -> None:
         if self._waits_for_parking:
             self._waits_for_parking = False
-            self.release("full")
+            self.listener.release("full")
         if self.observes:
-            self.server._gs_tell("parked", client.request, client.address)
+            self.service.tell("parked", client.request, client.address)
         else:
             self.time_clients().on_park = None
 
-    def _attend(self) -> None:
+    def attend(self) -> None:
         """Have the lot say when a client has gone, if anybody waits for that."""
         wanted = (
             self.observes
             or self.door.networks is not None
-            or "full" in self._holds
+            or self.listener.is_held("full")
             or self._on_leaving is not None
         )
         self.lot.on_gone = self._lot_client_gone if wanted else None
@@ -337,7 +260,7 @@ class Serving:
     def watch_leaving(self, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever a client has gone."""
         self._on_leaving = callback
-        self._attend()
+        self.attend()
 
     def _lot_client_gone(self, request: Any, client_address: Any) -> None:
         self.client_gone(id(request), request, client_address)
@@ -348,12 +271,12 @@ class Serving:
             self.door.networks.release(key)
         self.look_for_room()
         if self.observes and request is not None:
-            self.server._gs_tell("closed", request, client_address)
+            self.service.tell("closed", request, client_address)
 
     def look_for_room(self) -> None:
         """A client has gone; from the hub too."""
-        if "full" in self._holds and self.door.room() > 0:
-            self.release("full")
+        if self.listener.is_held("full") and self.door.room() > 0:
+            self.listener.release("full")
         if self._on_leaving is not None:
             self._on_leaving()
 
@@ -382,13 +305,34 @@ class Serving:
         server = self.server
         self.sleeper.ring_every(self._poll_interval)
         while not self.stopping:
-            if server._gs_accept_one() is not None:
+            if self.service.acceptor.accept_one() is not None:
                 self.sleeper.sleep()
             self._begin_turns()
             server.service_actions()
 
+    def stay_behind(self, lives_on: bool) -> None:
+        """In a child of the program's: have the hub, which turns here too, not wake the parent's.
+
+        Args:
+            lives_on: whether the serving greenlet has forked, and serves on here.
+        """
+        for queue in (self.ready, self.returned, self._errands):
+            queue.clear()
+        self._lock = _thread.RLock()
+        self.sleeper.renew_lock()
+        self.stalls.stay_behind()
+        if lives_on:
+            return
+        self.listener.close()
+        for timer in self._timers:
+            timer.stop()
+            timer.close()
+        with contextlib.suppress(ValueError):
+            self.lot.suspend()
+        self.sleeper.stay_behind()
+
     def _close(self) -> None:
-        self.stop_listening()
+        self.listener.close()
         self.door.close()
         self.stalls.close()
         for timer in self._timers:

@@ -11,6 +11,7 @@ from typing import Any
 
 from greensock import wrapped_handle
 from greensock.handler_making import is_seen_through
+from greensock.handler_shape import HandlerTraits
 from greensock.handlers import ask_on
 from greensock.hub.lot import Client
 from greensock.outcomes import END, Outcome
@@ -21,16 +22,16 @@ from greensock.untaken import wait_for_more
 ForMore = Callable[[Any], Outcome | None]
 
 
-def run_alone(server: Any, client: Client) -> Outcome:
+def run_alone(client: Client, traits: HandlerTraits) -> Outcome:
     """Run a handler to its end that reads by other ways than the server can see.
 
     TLS put on within the connection, another protocol after an upgrade: from then on it keeps what
     it runs in, as a handler of its own does from the beginning.
     """
-    handler, shape = client.handler, server._gs_shape()
-    if not shape.closes_by_default:
+    handler = client.handler
+    if not traits.closes_by_default:
         ask_on(handler)
-    elif not shape.one_at_a_time:
+    elif not traits.one_at_a_time:
         wrapped_handle.loop(handler)
     elif not handler.close_connection:
         wrapped_handle.handle_rest(handler)
@@ -45,7 +46,10 @@ def is_changed(handler: Any, request: Any, rfile: Any) -> bool:
 
 
 def serve_one(
-    server: Any, client: Client, run: Callable[[], object], for_more: ForMore = wait_for_more
+    client: Client,
+    traits: HandlerTraits,
+    run: Callable[[], object],
+    for_more: ForMore = wait_for_more,
 ) -> Outcome | None:
     """Serve one request by `run`; return how its turn ends, or None if that may go on."""
     handler, request = client.handler, client.request
@@ -53,7 +57,7 @@ def serve_one(
     data, at = request.unread, request.unread_at
     run()
     if handler.handle_one_request != asks or is_changed(handler, request, rfile):
-        return run_alone(server, client)
+        return run_alone(client, traits)
     if handler.close_connection or request._closed:
         return END
     if data and request.unread is data and request.unread_at == at:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import logging
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from greensock import whereabouts
 from greensock.hub.stall_watch import StallWatch
 from greensock.printable import printable
+from greensock.stats import Counters
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 _log = logging.getLogger("greensock.stalls")
 
@@ -17,18 +21,18 @@ _log = logging.getLogger("greensock.stalls")
 class Stalls:
     """The watch for stalls during one run of `serve_forever`."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._seconds: float | None = None
         self._watch: StallWatch | None = None
 
     def read_settings(self) -> None:
         """Watch by the `stall_timeout` that holds now, or not at all."""
-        seconds = self._server._gs_limits.stall_timeout
+        seconds = self._service.limits.stall_timeout
         if seconds != self._seconds:
             self.close()
             if seconds is not None:
-                self._watch = watch(self._server, seconds)
+                self._watch = watch(self._service.counters, seconds)
             self._seconds = seconds
 
     def close(self) -> None:
@@ -43,18 +47,18 @@ class Stalls:
             watch.stop_counting()
 
 
-def watch(server: Any, seconds: float) -> StallWatch | None:
+def watch(counters: Counters, seconds: float) -> StallWatch | None:
     """Watch this hub for stalls; None, with one WARNING, if there is no thread to be had."""
     try:
-        return StallWatch(seconds, functools.partial(report, server))
+        return StallWatch(seconds, functools.partial(report, counters))
     except RuntimeError as error:
         _log.warning("stalls cannot be watched for: %s", error)
         return None
 
 
-def report(server: Any, frame: FrameType, seconds: float) -> None:
+def report(counters: Counters, frame: FrameType, seconds: float) -> None:
     """One WARNING with client, handler class, file and line; from a thread beside the hub's."""
-    server._gs_counters.add("stalls")
+    counters.add("stalls")
     found = whereabouts.find(frame)
     if found.handler is None:
         _log.warning(

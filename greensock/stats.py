@@ -66,6 +66,7 @@ class Counters:
         "begun",
         "bytes_received",
         "bytes_sent",
+        "dedicated",
         "disconnects",
         "errors",
         "evicted",
@@ -73,7 +74,6 @@ class Counters:
         "rejected",
         "stalls",
         "timeouts",
-        "whole",
     )
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Counters:
         self.rejected = 0
         self.evicted = 0
         #: Requests that are handled now, or wait to be, and are not in the lot.
-        self.whole = 0
+        self.dedicated = 0
         self.disconnects = 0
         self.errors = 0
         self.handshakes_failed = 0
@@ -93,10 +93,10 @@ class Counters:
         #: When serve_forever began, by the monotonic clock, or None.
         self.begun: float | None = None
 
-    def renew(self, whole: int) -> None:
-        """In a child, of whose parent a thread may have held the lock: count `whole` requests."""
+    def renew(self, dedicated: int) -> None:
+        """In a child, of whose parent a thread may have held the lock: `dedicated` are here."""
         self._lock = _thread.allocate_lock()
-        self.whole = whole
+        self.dedicated = dedicated
 
     def add(self, name: str) -> None:
         """Count one more of the counter `name`."""
@@ -115,15 +115,15 @@ class Counters:
                 self.bytes_received += received
                 self.bytes_sent += sent
 
-    def begin_whole(self) -> None:
+    def begin_dedicated(self) -> None:
         """Count in a request that is not in the lot."""
         with self._lock:
-            self.whole += 1
+            self.dedicated += 1
 
-    def end_whole(self) -> None:
+    def end_dedicated(self) -> None:
         """Count it out."""
         with self._lock:
-            self.whole -= 1
+            self.dedicated -= 1
 
     def counted_in_child(self) -> tuple[int | None, ...]:
         """In a child: what it may count itself, for `since`."""
@@ -156,7 +156,7 @@ class Counters:
     def snapshot(self, in_lot: int, parked: int, counts_bytes: bool = False) -> Stats:
         """What is told of them, where the lot has `in_lot` clients, `parked` of them parked."""
         by_kind = dict(self.timeouts)
-        clients = in_lot + self.whole
+        clients = in_lot + self.dedicated
         begun = self.begun
         return Stats(
             accepted=self.accepted,

@@ -7,10 +7,12 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from greensock import tls_renewals
+from greensock.accepting import Acceptor, acceptor_of
 from greensock.base_server import BaseServer
 from greensock.hub import strays
 from greensock.hub.waiting import wait_readable
 from greensock.net import listening, tcp_options, traffic
+from greensock.service import Service
 
 if TYPE_CHECKING:
     import ssl
@@ -109,7 +111,6 @@ class TCPServer(BaseServer):
     ) -> None:
         """Set up the server; may be extended, not overridden."""
         BaseServer.__init__(self, server_address, RequestHandlerClass)
-        self._gs_tls_renewals = tls_renewals.Renewals()
         self.socket = listening.new_server_socket(self.address_family, self.socket_type)
         if bind_and_activate:
             try:
@@ -141,7 +142,7 @@ class TCPServer(BaseServer):
     def server_activate(self) -> None:
         """Listen; may be overridden."""
         # Clients inherit them when they connect, which they may do before serve_forever.
-        self._gs_set_client_options(self.socket)
+        self._greensock.set_client_options(self.socket)
         self.socket.listen(self.request_queue_size)
         tcp_options.let_port_be_bound_again(self.socket)
 
@@ -152,22 +153,13 @@ class TCPServer(BaseServer):
         stops accepting first, and goes on with the clients it has. With a `graceful_timeout` the
         server is drained first, for that many seconds at most.
         """
-        self._gs_drain_before_close()
-        self._gs_on_serving_greenlet(self._gs_stop_listening)
+        service = self._greensock
+        timeout = service.limits.graceful_timeout
+        if timeout is not None and getattr(self, "block_on_close", True):
+            BaseServer.drain(self, timeout)
+        service.on_serving_greenlet(service.stop_listening)
         self.socket.close()
-        self._gs_on_serving_greenlet(self._gs_close_clients)
-
-    def _gs_set_client_options(self, listener: Any) -> None:
-        tcp_options.set_on_listener(
-            listener,
-            nodelay=self.tcp_nodelay,
-            keepalive=self._gs_limits.tcp_keepalive,
-            write_timeout=self._gs_limits.write_timeout,
-        )
-
-    def _gs_stop_listening(self) -> None:
-        if self._gs_serving is not None:
-            self._gs_serving.stop_listening()
+        service.on_serving_greenlet(service.close_clients)
 
     def reload_tls(
         self,
@@ -196,7 +188,7 @@ class TCPServer(BaseServer):
             ValueError: no certificate and its key are there, or this server has no TLS.
             OSError: a file cannot be read.
         """
-        tls_renewals.renew(self, certfile, keyfile, password)
+        tls_renewals.renew(self._greensock, certfile, keyfile, password)
 
     def fileno(self) -> int:
         """The socket's descriptor, -1 once it is closed."""
@@ -208,42 +200,15 @@ class TCPServer(BaseServer):
         Raises:
             OSError: as the socket's accept().
         """
-        serving = self._gs_serving
-        if serving is None or not serving.accepting:
-            self._gs_await_request()
-        return listening.accept_request(self.socket, self._gs_accepted_class)
-
-    def _gs_await_request(self) -> None:
-        """Wait for a request where a loop of the program's own calls `get_request()`.
-
-        The serving loop calls it only once there is one, and would rather hear that there is none
-        after all.
-
-        Raises:
-            TimeoutError: the socket has a timeout, and it is over.
-        """
-        serving = self._gs_serving
-        if serving is not None and serving.accepting:
-            return
-        timeout = self.socket.gettimeout()
-        if timeout != 0.0 and not wait_readable(self.fileno(), timeout):
-            raise TimeoutError("timed out")
-
-    def _gs_accept_batch(self) -> int:
-        if self.socket is not self._gs_known_listener:
-            # Wrapped with TLS while it serves; wrapping has put it into blocking mode.
-            os.set_blocking(self.fileno(), False)
-            self._gs_prepare_listener()
-        overridden = type(self).get_request is not TCPServer.get_request
-        if overridden or self.socket.gettimeout() is not None:
-            # Its second accept could block for as long as that timeout says.
-            return 1
-        return _ACCEPT_BATCH if self._gs_hands_over or self._gs_shape().waits_for_data else 1
+        service = self._greensock
+        if service.run is None or not service.run.accepting:
+            service.acceptor.await_request()
+        return listening.accept_request(self.socket, service.accepted_class)
 
     def shutdown_request(self, request: Any) -> None:
         """Shut down and close one request; may be overridden."""
         if self.count_bytes is True:
-            self._gs_counters.add_bytes(*(traffic.volume_of(request) or (0, 0)))
+            self._greensock.counters.add_bytes(*(traffic.volume_of(request) or (0, 0)))
         # Says the end to the client even while another process holds the socket as well. An error
         # means that the client has gone: there is nobody to tell. (`suppress` costs six calls.)
         try:  # noqa: SIM105
@@ -258,6 +223,41 @@ class TCPServer(BaseServer):
         if strays.watched:
             # An object of the program's own, maybe, that does not say so itself.
             strays.closed(request)
+
+
+class StreamAcceptor(Acceptor):
+    """Accepts from the listener of a `TCPServer`."""
+
+    def await_request(self) -> None:
+        """Wait for a request where a loop of the program's own calls `get_request()`.
+
+        The serving loop calls it only once there is one, and would rather hear that there is none
+        after all.
+
+        Raises:
+            TimeoutError: the socket has a timeout, and it is over.
+        """
+        timeout = self.server.socket.gettimeout()
+        if timeout != 0.0 and not wait_readable(self.server.fileno(), timeout):
+            raise TimeoutError("timed out")
+
+    def batch(self) -> int:
+        """One where a second accept could block, or would keep who has come waiting."""
+        service, server = self.service, self.server
+        if server.socket is not service.known_listener:
+            # Wrapped with TLS while it serves; wrapping has put it into blocking mode.
+            os.set_blocking(server.fileno(), False)
+            service.prepare()
+        overridden = type(server).get_request is not TCPServer.get_request
+        if overridden or server.socket.gettimeout() is not None:
+            # Its second accept could block for as long as that timeout says.
+            return 1
+        return _ACCEPT_BATCH if service.runner.hands_over or service.parks_newcomers() else 1
+
+
+@acceptor_of.register
+def _(server: TCPServer, service: Service) -> Acceptor:
+    return StreamAcceptor(service)
 
 
 if hasattr(socket, "AF_UNIX"):

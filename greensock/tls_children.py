@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING
 
 from greensock import kept_turns, tls_turns
 from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
-from greensock.turns import END, Outcome
+from greensock.outcomes import END, Outcome
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 
-def run_turns(server: Any, client: Client, kept: KeptChild) -> Outcome:
+def run_all(service: Service, client: Client, kept: KeptChild) -> Outcome:
     """Run all turns of a client."""
-    if not _greet(server, client, kept):
+    if not _greet(service, client, kept):
         return END
-    return kept_turns.run_turns(server, client, kept, tls_turns.run_lingering_turn)
+    return kept_turns.run_all(service, client, kept)
 
 
-def _greet(server: Any, client: Client, kept: KeptChild) -> bool:
+def _greet(service: Service, client: Client, kept: KeptChild) -> bool:
     """Complete the handshake; False if there is no session."""
-    request = client.request
+    request, server = client.request, service.server
     try:
         while not request.handshake_now():
             patience = kept_turns.LAST_CHANCE if server.draining else request.timeout
@@ -32,6 +35,6 @@ def _greet(server: Any, client: Client, kept: KeptChild) -> bool:
                     raise ConnectionAbortedError("it was not waited for")
             kept.end_silence()
     except OSError as error:
-        tls_turns.note_failure(server, request, client.address, error)
+        tls_turns.note_failure(service.counters, request, client.address, error)
         return False
     return True

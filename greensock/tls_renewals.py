@@ -20,7 +20,8 @@ from gevent import monkey
 from greensock.hub.fork_gate import fork_gate
 
 if TYPE_CHECKING:
-    from greensock.tls_serving import TlsServing
+    from greensock.service import Service
+    from greensock.transport import Transport
 
 _log = logging.getLogger("greensock.tls")
 
@@ -46,6 +47,16 @@ class Renewals:
         self._wishes: list[tuple[int, Callable[[], Any]]] = []
         self._is_installing = False
         self._installed = 0
+
+    def new_transport(self, service: Service, before: Transport) -> Transport:
+        """What the clients of a server with TLS speak by from now on.
+
+        Raises:
+            TypeError, ValueError: see `TlsTransport`.
+        """
+        transport: Transport = _load().TlsTransport(service, before)
+        _catch_up()
+        return transport
 
     def begin(self) -> int:
         """Number a call, before it reads anything."""
@@ -84,25 +95,14 @@ class Renewals:
                 _log.info("new certificate in force")
 
 
-def new_serving(server: Any) -> TlsServing:
-    """What serves TLS for `server`.
-
-    Raises:
-        TypeError, ValueError: see `TlsServing`.
-    """
-    serving: TlsServing = _load().TlsServing(server)
-    _catch_up()
-    return serving
-
-
-def renew(server: Any, certfile: Any, keyfile: Any, password: Any) -> None:
+def renew(service: Service, certfile: Any, keyfile: Any, password: Any) -> None:
     """What TCPServer.reload_tls does."""
-    number = server._gs_tls_renewals.begin()
+    number = service.renewals.begin()
     tls_serving = _load()
     if tls_serving is None:
-        _postponed.append(lambda: _renew_late(server, number, certfile, keyfile, password))
+        _postponed.append(lambda: _renew_late(service, number, certfile, keyfile, password))
         return
-    tls_serving.renew(server, number, certfile, keyfile, password)
+    tls_serving.renew(service, number, certfile, keyfile, password)
     _catch_up()
 
 
@@ -130,9 +130,9 @@ def _catch_up() -> None:
         late()
 
 
-def _renew_late(server: Any, number: int, *source: Any) -> None:
+def _renew_late(service: Service, number: int, *source: Any) -> None:
     try:
-        _load().renew(server, number, *source)
+        _load().renew(service, number, *source)
     except (OSError, ValueError) as error:
         # Whoever asked for it has gone on.
         _log.warning("%s; the old certificate stays", error)

@@ -8,52 +8,82 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from greensock import tls_children, tls_turns
+from greensock.handler_shape import HandlerTraits
 from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
 from greensock.net import listening, tls_contexts
 from greensock.net.blocking_tls_sockets import BlockingTlsSocket
+from greensock.net.request_sockets import OriginalSocket
 from greensock.net.tls_farewells import Farewells
 from greensock.net.tls_sessions import Terms
 from greensock.net.tls_sockets import TlsSocket
-from greensock.turns import Outcome
+from greensock.outcomes import Outcome
+from greensock.tls_turns import TlsTurns
+from greensock.transport import Transport
+from greensock.turns import Turns
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 # Seconds for a client to read until there is room for close_notify, where the program has set
 # neither of the timeouts that say how long it bears with such clients. As `handshake_timeout`.
 _FAREWELL = 10.0
 
 
-class TlsServing:
-    """Serves the clients that `server` accepts from now on over TLS.
+class TlsTransport(Transport):
+    """Serves the clients that a server accepts from now on over TLS.
+
+    Args:
+        service: of that server.
+        before: what its clients spoke by until now.
 
     Raises:
         TypeError: `ssl_context` is no context, or the server is none of streams.
         ValueError: `handshake_timeout` is no time.
     """
 
-    def __init__(self, server: Any) -> None:
-        _check(server)
-        self._server = server
+    has_sessions = True
+
+    def __init__(self, service: Service, before: Transport | None) -> None:
+        super().__init__(service)
+        server = self._server = service.server
+        _check(service)
         listener = server.socket
         if listening.is_ssl_socket(listener):
             # For programs whose own get_request accepts from it: no handshake there.
             listener.do_handshake_on_connect = False
-        terms = Terms(
-            functools.partial(context_of, server),
+        self._terms = Terms(
+            functools.partial(context_of, service),
             server.handshake_timeout,
             getattr(listener, "suppress_ragged_eofs", True),
             self._see_off,
         )
-        if server._gs_farewells is None:
-            server._gs_farewells = Farewells()
-        request_class = TlsSocket if server._gs_runs_on_hub() else BlockingTlsSocket
-        #: What makes a request of an accepted descriptor.
-        self.new_request = functools.partial(request_class, terms=terms)
-        # These serve plain clients too, who may be left from an earlier run or an earlier listener.
-        server._gs_turn = tls_turns.run_turn
-        server._gs_lingering_turn = tls_turns.run_lingering_turn
+        #: Sessions that wait to say their last word.
+        self._farewells: Farewells = (
+            before._farewells if isinstance(before, TlsTransport) else Farewells()
+        )
+
+    def traits_of(self, handler_class: Any) -> HandlerTraits:
+        """As for others; all are parked until their first byte."""
+        return HandlerTraits(handler_class).over_tls(self._service.runner.in_children)
+
+    def new_request(self) -> Callable[..., OriginalSocket]:
+        """What makes a request of an accepted descriptor."""
+        kind = TlsSocket if self._service.runner.runs_on_hub() else BlockingTlsSocket
+        return functools.partial(kind, terms=self._terms)
+
+    def new_turns(self, traits: HandlerTraits, *others: Any) -> Turns:
+        """Turns that begin with a handshake, but those of clients who came without."""
+        turns = TlsTurns(self._server, traits, *others)
+        turns.counters = self._service.counters
+        return turns
+
+    def greet(self, request: Any, client_address: Any) -> bool:
+        """Complete a request's handshake if it is still to come; say if there is a session."""
+        return tls_turns.greet(self._service.counters, request, client_address)
 
     def cooperative(self, request: Any) -> Any:
         """A newcomer's request, for the hub to speak with in place of a thread or child."""
@@ -61,55 +91,60 @@ class TlsServing:
             return request
         return TlsSocket(fileno=request.detach(), terms=request._terms)
 
-    def greet(self, request: Any, client_address: Any) -> bool:
-        """Complete a request's handshake if it is still to come; say if there is a session."""
-        return tls_turns.greet(self._server, request, client_address)
-
     def _see_off(self, request: Any) -> float:
         """What is to be done where a client leaves no room for close_notify: see `Terms`.
 
         A thread or a child has nothing else to do, and waits; what serves others does not.
         """
-        server = self._server
-        limits = (server._gs_limits.write_timeout, server.handshake_timeout, _FAREWELL)
+        service = self._service
+        limits = (service.limits.write_timeout, self._server.handshake_timeout, _FAREWELL)
         patience = next(limit for limit in limits if limit is not None)
-        serving = server._gs_serving
-        if server._gs_is_parents:
+        run = service.run
+        if service.is_parents:
             return patience
-        if serving is None:
+        if run is None:
             return 0.0
-        if not serving.sleeper.in_this_thread():
+        if not run.sleeper.in_this_thread():
             return patience if type(request) is BlockingTlsSocket else 0.0
-        server._gs_counters.begin_whole()
-        server._gs_farewells.begin(request, patience, self._seen_off)
+        service.counters.begin_dedicated()
+        self._farewells.begin(request, patience, self._seen_off)
         return 0.0
 
     def _seen_off(self) -> None:
         """In the hub: a client who was seen off is gone."""
-        self._server._gs_count_whole_out()
-        if self._server._gs_serving is not None:
-            self._server._gs_serving.look_for_room()
+        self._service.counters.end_dedicated()
+        if self._service.run is not None:
+            self._service.run.look_for_room()
+
+    def note_silence(self, client: Client) -> None:
+        """Note a parked client whose time is over, if only that of its handshake."""
+        request = client.request
+        if not tls_turns.is_tls(request) or request.handshake_done:
+            super().note_silence(client)
+            return
+        counters = self._service.counters
+        tls_turns.note_failure(counters, request, client.address, "it took too long")
 
     def keeps_child(self, client: Client) -> bool:
         """Whether the turns of this client all run in the child that makes its handshake."""
-        return self._server._gs_shape().keeps_child and tls_turns.is_tls(client.request)
+        return self._service.turns.traits.keeps_child and tls_turns.is_tls(client.request)
 
-    def run_turns(self, client: Client, kept: KeptChild) -> Outcome:
+    def run_kept(self, client: Client, kept: KeptChild) -> Outcome:
         """In that child: run them."""
-        return tls_children.run_turns(self._server, client, kept)
+        return tls_children.run_all(self._service, client, kept)
 
-    def note_silence(self, client: Client) -> bool:
-        """Note a parked client whose time is over; False if that was not its handshake's."""
-        request = client.request
-        if not tls_turns.is_tls(request) or request.handshake_done:
-            return False
-        tls_turns.note_failure(self._server, request, client.address, "it took too long")
-        return True
+    def close(self) -> None:
+        """Let go of whoever leaves no room for the end of its session."""
+        self._farewells.close()
+
+    def stay_behind(self) -> list[Any]:
+        """In a child of the program's: those requests."""
+        return self._farewells.stay_behind()
 
 
-def _check(server: Any) -> None:
-    context, limit = server._gs_own_context(), server.handshake_timeout
-    if not server._gs_is_stream():
+def _check(service: Service) -> None:
+    context, limit = service.own_context(), getattr(service.server, "handshake_timeout", None)
+    if not service.is_of_streams():
         raise TypeError("ssl_context is for servers of streams: there is no TLS for datagrams")
     if context is not None and not tls_contexts.is_context(context):
         raise TypeError(f"ssl_context must be an ssl.SSLContext or None, not {context!r}")
@@ -119,23 +154,23 @@ def _check(server: Any) -> None:
         )
 
 
-def context_of(server: Any) -> Any:
+def context_of(service: Service) -> Any:
     """The context for a client whose handshake begins now; None if the server has none."""
-    context = server._gs_own_context()
-    if context is None and listening.is_ssl_socket(server.socket):
-        return server.socket.context
+    context, listener = service.own_context(), service.server.socket
+    if context is None and listening.is_ssl_socket(listener):
+        return listener.context
     return context
 
 
-def renew(server: Any, number: int, certfile: Any, keyfile: Any, password: Any) -> None:
+def renew(service: Service, number: int, certfile: Any, keyfile: Any, password: Any) -> None:
     """What TCPServer.reload_tls does; `number` is that of the call."""
-    context = context_of(server)
+    context = context_of(service)
     if context is None:
         raise ValueError("this server has no TLS: its ssl_context is None")
     if tls_contexts.is_context(certfile):
         put_in_force: Callable[[], None] = functools.partial(
-            setattr, server, "ssl_context", certfile
+            setattr, service.server, "ssl_context", certfile
         )
     else:
         put_in_force = tls_contexts.tried_certificate(context, certfile, keyfile, password)
-    server._gs_tls_renewals.install(number, put_in_force)
+    service.renewals.install(number, put_in_force)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from greensock.handler_shape import HandlerTraits
 from greensock.hub.lot import Client
 from greensock.net.request_sockets import UNTOUCHED, untaken
 from greensock.outcomes import END, GO_ON, PARK, REQUESTS, Outcome
@@ -11,18 +12,24 @@ from greensock.single_requests import serve_one
 from greensock.untaken import await_more, end_wait, size_in_kernel, wait_for_more, wait_in_kernel
 
 
-def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
-    """Run one turn of a handler with `rbufsize = 0`: nothing is read but by itself.
+def run_unbuffered_turn(client: Client, traits: HandlerTraits, keeps_unread: bool) -> Outcome:
+    (
+        """Run one turn of a handler with `rbufsize = 0`: nothing is read but by itself.
 
     Such handlers pass the descriptor on, to a subprocess say, which must find what they left.
+
+    Args:
+        keeps_unread: whether what this has received and not read is there for the next turn.
     """
+        ""
+    )
     handler, request = client.handler, client.request
     if untaken and request in untaken:
         if not request.unread:
             end_wait(request)
         elif (outcome := wait_for_more(request)) is not None:
             return outcome
-    run = server._gs_shape().runner_of(handler)
+    run = traits.runner_of(handler)
     size = -1
     for _ in REQUESTS:
         if request._closed:
@@ -34,12 +41,12 @@ def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
         data, at = request.unread, request.unread_at
         if not data:
             at = request.unread_at = UNTOUCHED
-        outcome = serve_one(server, client, run, _leave_to_caller)
+        outcome = serve_one(client, traits, run, _leave_to_caller)
         if outcome is not None:
             return outcome
         if request.unread is data and request.unread_at == at:
             _flush(handler)
-            size, outcome = _wait(server, request, size)
+            size, outcome = _wait(request, size, keeps_unread)
             if outcome is not None:
                 return outcome
     else:
@@ -48,13 +55,12 @@ def run_unbuffered_turn(server: Any, client: Client) -> Outcome:
     return PARK if first is None else END
 
 
-def _wait(server: Any, request: Any, size: int) -> tuple[int, Outcome | None]:
+def _wait(request: Any, size: int, may_park: bool) -> tuple[int, Outcome | None]:
     """After a handler that has received nothing, where it had left `size` bytes in the kernel.
 
-    How many it has left now, and how the turn ends, or None.
+    How many it has left now, and how the turn ends, or None. A child may not park: its parent would
+    know nothing of what is unread, and not what is waited for.
     """
-    # A child's parent would know nothing of what is unread, and not what is waited for.
-    may_park = server._gs_shares_unread
     if request.unread and not may_park:
         return -1, None if await_more(request) else END
     if request.unread:

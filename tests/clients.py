@@ -130,8 +130,9 @@ def wait_until_parked(server: Any, count: int) -> None:
 
 def wait_until_silent(server: Any, count: int) -> None:
     """Wait until `count` children that keep their client wait for it."""
+    runner = server._greensock.runner
     eventually(
-        lambda: sum(each.mark.silent_since > 0 for each in server._gs_kept_children()) == count
+        lambda: sum(child.mark.silent_since > 0 for child in runner.kept_children()) == count
     )
 
 

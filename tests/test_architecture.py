@@ -176,7 +176,8 @@ def test_imports_point_down() -> None:
 
 
 def test_no_modules_import_each_other() -> None:
-    assert cycle_in(graph_of(iter(all_imports()))) is None
+    """At run time; a whole and its parts may know each other's types."""
+    assert cycle_in(graph_of(each for each in all_imports() if not each.only_types)) is None
 
 
 def test_a_cycle_would_be_found() -> None:

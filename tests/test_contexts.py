@@ -79,7 +79,7 @@ def take_turns(mixin: str, name: str) -> None:
             if parks:
                 wait_until_parked(server, count)
     assert variable.get() == other.get() == "unset"
-    eventually(lambda: not server._gs_contexts)
+    eventually(lambda: not server._greensock.contexts)
 
 
 @everywhere

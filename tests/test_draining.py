@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from greensock import Drained
+from greensock.mixins.forks import ForkRunner
 
 from .clients import (
     Client,
@@ -254,8 +255,11 @@ def test_parked_clients_may_be_told_goodbye(alone, mode: str, mixin: str) -> Non
 
 def lingering(server: Any) -> int:
     """How many threads or children wait for their client's next request."""
-    turns = [turn.mark for turn in (getattr(server, "_gs_child_turns", None) or {}).values()]
-    turns += (getattr(server, "_gs_turns_at_work", None) or {}).values()
+    runner = server._greensock.runner
+    if isinstance(runner, ForkRunner):
+        turns = [turn.mark for turn in runner.turns.values()]
+    else:
+        turns = runner.turns_at_work()
     return sum(turn.silent_since > 0 for turn in turns)
 
 

@@ -34,8 +34,8 @@ def fork_amid_locks(mixin: str) -> None:
         while not over.is_set():
             server.pause()
             server.resume()
-            server._gs_counters.begin_whole()
-            server._gs_counters.end_whole()
+            server._greensock.counters.begin_dedicated()
+            server._greensock.counters.end_dedicated()
 
     start: Any = monkey.get_original("_thread", "start_new_thread")
     with running(server) as address:

@@ -206,7 +206,7 @@ def land_in_hub(mixin: str, asleep: bool) -> None:
                 if asleep:
                     signal.setitimer(signal.ITIMER_REAL, 0.01)
                 else:
-                    hub = server._gs_serving.sleeper
+                    hub = server._greensock.run.sleeper
                     hub.call_in_hub(lambda: hub.loop.run_callback(be_hit))
                 receive_all(client)
 

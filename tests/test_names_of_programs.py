@@ -7,6 +7,7 @@ such a name means what it meant to the program. It is served as if it had none.
 import contextlib
 import gc
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -173,41 +174,105 @@ def test_every_setting_is_bounded() -> None:
 
 # Private names.
 
-#: What servers of programs are likely to call their own.
-LIKELY_NAMES = """
-    _pool _workers _lock _tls _turn _turns _drain _serving _shape _stats _counters _limits _clients
-    _hub _loop _pid _requests _suspended _running _stopping _accepting _socket _children _stop _take
-    _listener _closed _ready _timer _log _greenlet _fork _release _collect _resume _suspend _tell
-    _serve _networks _crowd _contexts _cooperative _marks _gone _offer _describe _admit
+#: What servers of programs may call their own: all that greensock's have ever called so, and more.
+OTHER_NAMES = """
+    _accept_batch _accept_error _accept_one _accept_some _accept_through_override
+    _accepted_class _acceptor _admit _ask_to_stop _at_work _await_request _awaiting_ends
+    _become_child _begin_turn _begin_whole _blocks_on_close _call_overridden _can_park
+    _checks_newcomers _child_exited _child_gone _child_turns _close_client _close_clients
+    _close_cooperative _close_left _close_unparked _collect _come_back _contexts _cooperative
+    _count_whole_out _counters _crowd _describe _dismiss_silent _do_not_wait_for_hub _drain
+    _drain_before_close _drain_or_hurry _end_client _end_unstarted _end_whole _ends_here
+    _farewells _first_read _fork _forks_before _give_back _give_greenlets_time _goes_on _gone
+    _greenlet _handler_of _handler_shape _hands_over _has_context _has_hook _has_room
+    _have_no_worker _hooks_are_standard _hub_is_for_greenlets _hurry_lingering _in_children
+    _is_closed _is_kept _is_parents _is_paused _is_stream _is_worker _join_workers _keeps_child
+    _kept_children _known_listener _latch_of_next_end _leave_hub _leave_parent _leave_to_program
+    _left_over _let_in _limits _lingering_turn _makes_room _marks _myself _networks _new_shape
+    _new_turn _next_request _note_end _note_silence _note_waiting _observes _of_process _offer
+    _on_serving_greenlet _open _open_now _other_pools _others_at_work _own_context _park _pid
+    _pool _pool_here _pools _prepare_listener _quick_beginner _read_settings _ready_queue
+    _reject _reject_one _release _reply_socket _request_class _resume _run_child_turn
+    _run_datagram _run_observed_turn _run_overridden_turn _run_turn _runs_on_hub _says_goodbye
+    _serve _serving _set_client_options _settings_changed _shape _shares_unread _start_drain
+    _start_thread _stop_asked _stop_listening _stopping _suspend _suspended _take
+    _take_out_of_lot _take_over _tell _tls _tls_renewals _turn _turn_away _turns_at_work
+    _vacancies _wait_for_room _waiting_for_room _wants_service _wants_turn _work_in_child
+    _workers
+    _lock _turns _stats _clients _hub _loop _requests _running _socket _children _stop _listener
+    _closed _ready _timer _log
 """.split()  # noqa: SIM905
+
+
+#: The private names that the standard library's servers have as well.
+STANDARD_PRIVATE = {
+    "_BaseServer__is_shut_down",
+    "_BaseServer__shutdown_request",
+    "_handle_request_noblock",
+    "_threads",
+}
+
+
+def private_names(names: Iterable[str]) -> set[str]:
+    return {each for each in names if each[0] == "_" and not each.startswith("__")}
 
 
 @under_every_mixin
 @pytest.mark.parametrize("transport", [TCP, UDP])
-def test_private_names_are_kept_apart(mixin: str, transport: str) -> None:
+def test_servers_have_two_private_names(mixin: str, transport: str) -> None:
     with server_class(mixin, transport)(ANY_PORT, Echo) as server:
-        private = {each for each in dir(server) if each[0] == "_" and each[:2] != "__"}
-    known = {"_handle_request_noblock", "_threads"}  # the standard library has them as well
-    ours = ("_gs_", "_BaseServer__")
-    assert [each for each in sorted(private - known) if not each.startswith(ours)] == []
+        ours = private_names(dir(server)) - STANDARD_PRIVATE
+        assert ours == {"_greensock", "_greensock_runner"}
+        assert private_names(vars(server)) == {"_greensock"}
+
+
+def test_handlers_have_none() -> None:
+    for kind in (
+        greensock.BaseRequestHandler,
+        greensock.StreamRequestHandler,
+        greensock.DatagramRequestHandler,
+        greensock.KeepAliveRequestHandler,
+    ):
+        assert private_names(dir(kind)) == set()
+
+    class Seen(Echo):
+        def handle_one_request(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(repr(sorted(private_names(vars(self)))).encode() + b"\n")
+
+    with running(make_server("none", Seen)) as address, connect(address) as client:
+        assert ask(client, b"x\n") == b"[]\n"
+
+
+class NamedEcho(Echo):
+    """A handler that calls its own what greensock has called so anywhere."""
+
+    def setup(self) -> None:
+        super().setup()
+        for name in OTHER_NAMES:
+            setattr(self, name, self.server)
+
+    def handle_one_request(self) -> None:
+        super().handle_one_request()
+        assert all(getattr(self, name) is self.server for name in OTHER_NAMES)
 
 
 def serve_with_names_of_its_own(mixin: str) -> None:
-    attributes = {name: {"of": "the program"} for name in LIKELY_NAMES}
-    server = make_server(mixin, Echo, **attributes)
-    for name in LIKELY_NAMES:
+    attributes = {name: {"of": "the program"} for name in OTHER_NAMES}
+    server = make_server(mixin, NamedEcho, **attributes)
+    for name in OTHER_NAMES:
         setattr(server, name, ["of", "this one"])
     with running(server) as address, connect(address) as client:
         assert ask(client, b"a\n") == b"a\n"
         assert ask(client, b"b\n") == b"b\n"
-        assert all(getattr(server, name) == ["of", "this one"] for name in LIKELY_NAMES)
-    with running(make_server(mixin, Echo, **attributes)) as address:
+        assert all(getattr(server, name) == ["of", "this one"] for name in OTHER_NAMES)
+    with running(make_server(mixin, NamedEcho, **attributes)) as address:
         assert _answer(address) == b"a\n"
 
 
 @patched_or_not
 @under_every_mixin
-def test_servers_with_likely_names(alone, mode: str, mixin: str) -> None:
+def test_servers_and_handlers_with_such_names(alone, mode: str, mixin: str) -> None:
     alone(mode, serve_with_names_of_its_own, mixin)
 
 

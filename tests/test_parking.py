@@ -344,5 +344,5 @@ def test_a_parked_client_has_one_descriptor_and_no_greenlet() -> None:
             wait_until_parked(server, 11)
             assert len(descriptors()) == before + 20
             # Its greenlet parks a client a moment before it rests.
-            eventually(lambda: server._gs_pool.busy == 0)
+            eventually(lambda: server._greensock.runner.pool.busy == 0)
     gevent.sleep(0)

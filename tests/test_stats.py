@@ -173,7 +173,7 @@ def test_bytes_are_counted_only_where_they_are_asked_for(mixin: str) -> None:
     with running(server) as address:
         assert answer_of(address, b"x\n") == b"x\n"
     assert server.stats()[-2:] == (None, None)
-    assert server._gs_counters.bytes_received == 0
+    assert server._greensock.counters.bytes_received == 0
 
 
 def test_clients_of_unix_sockets_have_bytes_that_nobody_counts(tmp_path: Path) -> None:

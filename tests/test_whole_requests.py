@@ -72,7 +72,7 @@ def wait_until_received(server: Any, half: bytes, count: int = 1) -> None:
     """Until the server holds so many clients' `half` of a request."""
 
     def held() -> int:
-        serving = server._gs_serving
+        serving = server._greensock.run
         requests = [] if serving is None else list(serving.lot.clients)
         return sum(each.unread == half for each in requests)
 

@@ -123,7 +123,7 @@ class ProgramServers:
         if not live or self._signals > 2:
             _end(number)
         for server in live:
-            server._gs_drain_or_hurry(timeout)
+            server._greensock.lifecycle.drain_or_hurry(timeout)
         if self._signals > 1:
             # The first of them waits, or the program has gone on.
             return

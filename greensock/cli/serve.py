@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 def _serve(server: Any, make_context: Callable[[], Any] | None) -> None:
     def stop(signum: int, frame: object) -> None:
         timeout = server.graceful_timeout
-        server._gs_drain_or_hurry(_NEVER if timeout is None else timeout)
+        server._greensock.lifecycle.drain_or_hurry(_NEVER if timeout is None else timeout)
 
     wishes: list[int] = []
 

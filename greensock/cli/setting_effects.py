@@ -10,8 +10,8 @@ import socket
 from typing import Any
 
 from greensock.cli.usage import UsageError
-from greensock.handler_shape import HandlerShape
-from greensock.handlers import note_class_settings
+from greensock.handler_shape import HandlerTraits
+from greensock.handlers import check_class_settings
 from greensock.net.addresses import Address
 from greensock.setting_values import check_value, is_setting
 
@@ -86,7 +86,7 @@ def apply(name: str, value: Any, server_class: Any, handler: Any, address: Addre
         try:
             check_value(cls, attribute, value)
             setattr(cls, attribute, value)
-            note_class_settings(cls)
+            check_class_settings(cls)
         except (ValueError, TypeError) as error:
             raise UsageError(f"--set: {error}") from error
 
@@ -119,7 +119,7 @@ _OF_OTHERS = frozenset(("handshake_timeout", "ip_prefix", "request_terminator", 
 
 def _why_not_of_handler(name: str, value: Any, server_class: Any, handler: Any) -> str | None:
     """Why an attribute of the handler changes nothing; None: it may."""
-    shape = HandlerShape(handler)
+    shape = HandlerTraits(handler)
     if server_class.socket_type == socket.SOCK_DGRAM:
         if name in ("timeout", "parkable", "defer_until_data", "max_line_size"):
             return "there are no clients, only datagrams"

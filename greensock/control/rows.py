@@ -53,11 +53,11 @@ def rows_of(server: Any, frame: FrameType | None = None) -> Iterator[Row]:
         request = running.handler.request
         seen.add(id(request))
         yield _row(request, running.handler.client_address, BUSY_STATE, running.line)
-    for work in server._gs_at_work():
+    for work in server._greensock.runner.at_work():
         if id(work.request) not in seen:
             seen.add(id(work.request))
             yield _row(work.request, work.client_address, BUSY_STATE, work.where)
-    serving = server._gs_serving
+    serving = server._greensock.run
     for client in [] if serving is None else list(serving.lot.clients.values()):
         if id(client.request) not in seen:
             state = PARKED_STATE if client.state is PARKED else WAITING_STATE

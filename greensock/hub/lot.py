@@ -39,11 +39,11 @@ class State(Enum):
     #: Its next turn is its last, in which nothing is read any more.
     ENDING = auto()
     #: Its handler runs, or will run, as a whole: it is none of the lot's.
-    WHOLE = auto()
+    DEDICATED = auto()
 
 
 BUSY, PARKED, ENDING = State.BUSY, State.PARKED, State.ENDING
-WHOLE = State.WHOLE
+DEDICATED = State.DEDICATED
 
 
 class Client:

@@ -4,47 +4,50 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any, NoReturn
 
-from greensock import forks_of_programs, kept_turns, lingering_turns, process_servers, turns
+from greensock import forks_of_programs, lingering_turns, process_servers
 from greensock.draining import say_goodbye
 from greensock.hub import children
+from greensock.hub.crowd import Crowd
 from greensock.hub.lot import ENDING, Client
 from greensock.mixins.child_turns import PARKS, ChildTurn
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.request_sockets import OriginalSocket, is_request_socket
+from greensock.outcomes import END, GO_ON, PARK, Outcome
+from greensock.service import Service
 from greensock.single_requests import run_alone
-from greensock.turns import END, GO_ON, PARK, Outcome
 
 
-def become_child(server: Any, turn: ChildTurn) -> NoReturn:
-    """Run a turn of `server` in this freshly forked process, and end it."""
+def become_child(service: Service, turn: ChildTurn, run: Callable[[ChildTurn], int]) -> NoReturn:
+    """Run a turn by `run` in this freshly forked process, and end it."""
     try:
-        children.run_in_child(functools.partial(_work, server, turn))
+        children.run_in_child(functools.partial(_work, service, turn, run))
     finally:
         os._exit(1)
 
 
-def _work(server: Any, turn: ChildTurn) -> NoReturn:
+def _work(service: Service, turn: ChildTurn, run: Callable[[ChildTurn], int]) -> NoReturn:
     status = 1
     try:
-        _leave_parent(server, turn.client)
-        status = server._gs_run_child_turn(turn)
+        _leave_parent(service, turn.client)
+        status = run(turn)
     finally:
         os._exit(status)
 
 
-def _leave_parent(server: Any, client: Client) -> None:
+def _leave_parent(service: Service, client: Client) -> None:
     """Close what is the parent's business: every listener, and every other client."""
-    listener = getattr(server, "socket", None)
-    others = _clients_of(server, client.request)
-    if server._gs_is_stream():
+    listener = getattr(service.server, "socket", None)
+    others = _clients_of(service, client.request)
+    if service.is_of_streams():
         others.append(listener)
-    for other in process_servers.others(server):
-        others += _clients_of(other, None)
-        if other.__dict__.get("socket") is not listener:
-            others.append(other.__dict__.get("socket"))
+    for other in process_servers.others(service.server):
+        others += _clients_of(other._greensock, None)
+        if vars(other).get("socket") is not listener:
+            others.append(vars(other).get("socket"))
     children.close_descriptors(listening.abandon(others))
     forks_of_programs.leave_all_to_parent()
     for sock in client.request if isinstance(client.request, tuple) else (client.request,):
@@ -54,85 +57,81 @@ def _leave_parent(server: Any, client: Client) -> None:
             children.take_along(sock)
 
 
-def _clients_of(server: Any, kept: Any) -> list[Any]:
+def _clients_of(service: Service, kept: Any) -> list[Any]:
     """The requests of a server's clients, all but `kept`; here it serves no more.
 
     Those that the lot knows the numbers of are closed at once.
     """
-    serving = server._gs_serving
-    clients: list[Client] = list(server._gs_suspended)
-    requests = []
-    if serving is not None:
-        clients += [each for each in serving.ready if each.lot is None]
-        if serving.lot.descriptors is None:
-            requests += serving.lot.clients
+    run = service.run
+    clients: list[Client] = list(service.clients.left_over)
+    requests: list[Any] = []
+    if run is not None:
+        clients += [each for each in run.ready if each.lot is None]
+        if run.lot.descriptors is None:
+            requests += run.lot.clients
         else:
             # The lot holds no others: not what a program's get_request() puts around a socket.
-            serving.lot.descriptors.close_all_but(kept if is_request_socket(kept) else None)
+            run.lot.descriptors.close_all_but(kept if is_request_socket(kept) else None)
     requests += [each.request for each in clients if each.request is not kept]
-    server._gs_serving, server._gs_suspended = None, []
+    service.run, service.clients.left_over = None, []
     return requests
 
 
-def run_turn(server: Any, turn: ChildTurn) -> int:
+def run_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> int:
     """Run the turn; return the exit status: 0, or 1 if the handler raised an Exception."""
     status = 1
 
-    def run(_: Any, client: Client) -> Outcome:
+    def run(client: Client) -> Outcome:
         nonlocal status
-        outcome = _outcome_of(server, turn)
+        outcome = _outcome_of(service, turn, crowd)
         status = 0
         return outcome
 
-    counters = server._gs_counters
+    counters = service.counters
     before = counters.counted_in_child()
     received, sent = counters.bytes_received, counters.bytes_sent
-    parks = turns.serve_turn(server, turn.client, run) is PARK
+    parks = service.turns.serve_by(run, turn.client) is PARK
     left = counters.since(before) | (PARKS if parks else 0)
     turn.mark.leave(left, counters.bytes_received - received, counters.bytes_sent - sent)
     return status
 
 
-def _outcome_of(server: Any, turn: ChildTurn) -> Outcome:
+def _outcome_of(service: Service, turn: ChildTurn, crowd: Crowd | None) -> Outcome:
     client = turn.client
     if turn.keeps is not None:
-        if server._gs_tls is not None:
-            return server._gs_tls.run_turns(client, turn.keeps)  # type: ignore[no-any-return]
-        return kept_turns.run_turns(server, client, turn.keeps)
+        return service.transport.run_kept(client, turn.keeps)
     if client.state is ENDING:
-        return _end(server, client)
+        return _end(service, client)
     if turn.returns:
-        return _run_one_turn(server, turn)
-    server.finish_request(client.request, client.address)
+        return _run_one_turn(service, turn, crowd)
+    service.server.finish_request(client.request, client.address)
     return END
 
 
-def _end(server: Any, client: Client) -> Outcome:
+def _end(service: Service, client: Client) -> Outcome:
     """Make the handler of a client who was parked, for what it does at the end."""
     goodbye = client.handler.says_goodbye
     client.handler = None
-    if turns.open_handler(server, client) is not None and goodbye:
-        say_goodbye(server, client)
+    if service.turns.open_handler(client) is not None and goodbye:
+        say_goodbye(service, client)
     return END
 
 
-def _run_one_turn(server: Any, turn: ChildTurn) -> Outcome:
-    client = turn.client
+def _run_one_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> Outcome:
+    client, turns = turn.client, service.turns
     client.handler = None
-    handler = turns.open_handler(server, client)
+    handler = turns.open_handler(client)
     if handler is None:
         return END
     as_made = _what_it_works_with(handler)
-    linger = server._gs_limits.linger * (lingering_turns.FIRST_LINGER if turn.is_first else 1)
+    linger = service.limits.linger * (lingering_turns.FIRST_LINGER if turn.is_first else 1)
     outcome = GO_ON
     # What this child has read cannot go back to its parent, whoever waits there.
     while outcome is GO_ON:
-        outcome = lingering_turns.run_lingering_turn(
-            server, client, linger, server._gs_crowd, turn.mark
-        )
+        outcome = turns.run_lingering(client, linger, crowd, turn.mark)
     if outcome is PARK and _what_it_works_with(handler) != as_made:
         # The next child would make one without what was done to this.
-        return run_alone(server, client)
+        return run_alone(client, turns.traits)
     return outcome
 
 

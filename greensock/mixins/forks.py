@@ -4,34 +4,297 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from greensock import endings, turns
 from greensock.base_server import BaseServer
-from greensock.draining import AtWork
 from greensock.handler_making import Absent
 from greensock.hub import children
 from greensock.hub.children import ChildWatch
 from greensock.hub.client_descriptors import ClientDescriptors
 from greensock.hub.crowd import Crowd, Vacancies
 from greensock.hub.kept_children import KeptChild, make_room, withdraw
-from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import ENDING, PARKED, WHOLE, Client
+from greensock.hub.lot import DEDICATED, ENDING, PARKED, Client
 from greensock.hub.marks import Marks
 from greensock.mixins import child_work
 from greensock.mixins.child_turns import PARKS, ChildTurn, killer
-from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.lingering_sockets import LingeringSocket
-from greensock.net.request_sockets import OriginalSocket, is_request_socket
-from greensock.serving import Serving
+from greensock.outcomes import END, PARK
+from greensock.runner import AtWork, BlockingRunner, Runner, hang_up
+from greensock.service import Service
+from greensock.serving import Run
 from greensock.unmixed import Unmixed
 
 if TYPE_CHECKING:
     _Base = BaseServer
 else:
     _Base = Unmixed
+
+
+class ForkRunner(BlockingRunner):
+    """Runs each turn in a child."""
+
+    in_children = True
+    keeps_unread = False
+    resource = "processes"
+    server: ForkingMixIn
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        #: The turns that run in children, by pid.
+        self.turns: dict[int, ChildTurn] = {}
+        self._marks: Marks | None = None
+        self._vacancies: Vacancies | None = None
+        self._makes_room = False
+
+    def wants_service(self) -> bool:
+        """Whether the program has a `service_actions` of its own."""
+        return type(self.server).service_actions is not ForkingMixIn.service_actions
+
+    def attach(self, run: Run) -> None:
+        """Have the children that an earlier run has left watched by this one's hub."""
+        run.lot.descriptors = ClientDescriptors()
+        for pid, turn in self.turns.items():
+            turn.watch = ChildWatch(pid, self._child_exited)
+
+    def detach(self) -> None:
+        """Nobody watches the children any more."""
+        for turn in self.turns.values():
+            turn.unwatch()
+
+    def hurry(self, drained_at: float) -> None:
+        """Have children that wait for their client's next request wait no longer."""
+        super().hurry(drained_at)
+        self._dismiss_silent(drained_at)
+
+    def kept_children(self) -> list[KeptChild]:
+        """Those that keep their client between its turns."""
+        return [turn.keeps for turn in self.turns.values() if turn.keeps is not None]
+
+    def _dismiss_silent(self, drained_at: float = 0.0) -> None:
+        """Have each child that keeps its client end once the client is silent."""
+        for child in self.kept_children():
+            child.dismiss(drained_at)
+
+    def at_work(self) -> Iterator[AtWork]:
+        """The children, and what kills them."""
+        for pid, turn in list(self.turns.items()):
+            yield self._describe(pid, turn)
+
+    def _describe(self, pid: int, turn: ChildTurn) -> AtWork:
+        client, kill = turn.client, killer(pid)
+
+        def cut() -> None:
+            kill()
+            # Here it may be open still, and nobody serves who would hear of the child's end.
+            hang_up(client.request)
+
+        return AtWork(client.address, client.request, f"child {pid}", cut)
+
+    def join(self, timeout: float) -> bool:
+        """Wait until there is no child."""
+        server = self.server
+        deadline = monotonic() + timeout
+        server.collect_children()
+        while server.active_children and monotonic() < deadline:
+            children.wait_for_any(list(server.active_children), deadline - monotonic())
+            server.collect_children()
+        return not server.active_children
+
+    def collect(self, blocking: bool) -> None:
+        """What `collect_children()` does, in the serving greenlet if there is one."""
+        for pid in list(self.server.active_children or ()):
+            if blocking:
+                children.wait_for_exit(pid)
+                self._child_gone(pid)
+            elif children.has_exited(pid):
+                self._child_gone(pid)
+
+    def has_room(self) -> bool:
+        """Whether fewer children run than may."""
+        most = self.service.limits.max_children or sys.maxsize
+        return len(self.server.active_children or ()) < most
+
+    def wait_for_room(self) -> None:
+        """Wait until a child has ended."""
+        children.wait_for_any(list(self.server.active_children or ()))
+        self.server.collect_children()
+
+    def note_waiting(self, waiting: bool) -> None:
+        """Have children that wait for a silent client leave it, or end with it."""
+        super().note_waiting(waiting)
+        if self._vacancies is None:
+            return
+        run = self.service.run
+        if waiting and run is not None and self.service.limits.overflow == "evict":
+            make_room(self.kept_children(), self._vacancies, len(run.ready))
+            self._makes_room = True
+        elif self._makes_room:
+            withdraw(self._vacancies)
+            self._makes_room = False
+
+    def prepare(self, client: Client, unprompted: bool) -> None:
+        """Take the client out of the lot if a child will have all of it."""
+        traits = self.service.turns.traits
+        if client.state is not ENDING and not traits.request_wise:
+            self._take_out_of_lot(client)
+        elif client.state is not ENDING and unprompted and traits.timeout is not None:
+            # As the child's setup() will, of which nothing comes back.
+            client.request.settimeout(traits.timeout)
+
+    def _take_out_of_lot(self, client: Client) -> None:
+        """From now on a child alone has the client."""
+        self.service.counters.begin_dedicated()
+        if self.service.run is not None:
+            self.service.run.lot.forget(client)
+        client.state = DEDICATED
+
+    def ends_here(self, client: Client) -> bool:
+        """Whether the end of a client, whose handler is in no process, needs none."""
+        return client.handler is None or (
+            self.service.turns.traits.finishes_plainly and not client.handler.says_goodbye
+        )
+
+    def handler_of(self, client: Client) -> Any:
+        """A handler for a client who has none in this process, if it may be made here."""
+        if type(client.handler) is Absent:
+            service = self.service
+            traits = service.current_traits()
+            makes_it = type(self.server).finish_request is BaseServer.finish_request
+            if not (makes_it and traits.made_plainly and traits.finishes_plainly):
+                client.handler = Absent(traits.cls, says_goodbye=True)
+                return None
+            client.handler = None
+            service.turns.open_handler(client)
+        return client.handler
+
+    def close_client(self, client: Client) -> None:
+        """Close a client, in a child if its end is code of the program."""
+        if type(client.handler) is not Absent or self.ends_here(client):
+            super().close_client(client)
+            return
+        self._take_out_of_lot(client)
+        client.state = ENDING
+        while not self.has_room():
+            children.wait_for_any(list(self.server.active_children or ()))
+            self.collect(False)
+        self.start(client)
+
+    def _new_turn(self, client: Client) -> ChildTurn:
+        """All that a child shares with its parent, which is made before the fork."""
+        service, run = self.service, self.service.run
+        if self.crowd is None and service.limits.max_children is not None:
+            self.crowd = Crowd()
+        if self._marks is None:
+            self._marks = Marks()
+        returns = run is not None and run.lot.holds(client)
+        turn = ChildTurn(client, client.handler is None, returns, self._marks.acquire())
+        if client.state is not ENDING and service.transport.keeps_child(client):
+            try:
+                if self._vacancies is None:
+                    self._vacancies = Vacancies()
+                turn.keeps = KeptChild(turn.mark, self._vacancies)
+            except OSError:
+                turn.mark.release()
+                raise
+        return turn
+
+    def start(self, client: Client) -> None:
+        """Fork a child for a turn, or for a whole request."""
+        service, server = self.service, self.server
+        try:
+            turn = self._new_turn(client)
+        except OSError:
+            service.have_no_worker(client)
+            return
+        try:
+            pid = children.fork()
+        except OSError:
+            turn.close()
+            turn.mark.release()
+            service.have_no_worker(client)
+            return
+        if pid == 0:
+            child_work.become_child(service, turn, self.run_child_turn)
+        if server.active_children is None:
+            server.active_children = set()
+        server.active_children.add(pid)
+        self.turns[pid] = turn
+        if turn.returns:
+            # The child has it, and would have it again.
+            client.request.forget_unread()
+            client.handler = service.turns.traits.absent
+        if service.run is not None:
+            turn.watch = ChildWatch(pid, self._child_exited)
+            service.run.worker_started()
+        if not turn.returns:
+            service.endings.let_go(client)
+
+    def run_child_turn(self, turn: ChildTurn) -> int:
+        """In the child: run the turn; return the exit status."""
+        return child_work.run_turn(self.service, turn, self.crowd)
+
+    def _child_exited(self, pid: int) -> None:
+        """In the hub: a child is gone."""
+        if self.service.run is not None:
+            self.service.run.do_now(functools.partial(self._child_gone, pid))
+
+    def _child_gone(self, pid: int) -> None:
+        """In the serving greenlet: reap a child, and park its client or close it."""
+        service = self.service
+        children.has_exited(pid)
+        if self.server.active_children is not None:
+            self.server.active_children.discard(pid)
+        turn = self.turns.pop(pid, None)
+        if turn is None:
+            return
+        turn.close()
+        left, received, sent, silent_since, evicted = turn.mark.read()
+        turn.mark.release()
+        parks = bool(left & PARKS)
+        service.counters.add_child(left & ~PARKS)
+        service.counters.add_bytes(received, sent)
+        service.counters.evicted += evicted
+        client = turn.client
+        if not turn.returns:
+            if service.lifecycle.drain is not None:
+                service.lifecycle.drain.note_child(silent_since)
+            service.clients.end_dedicated(client.request, client.address)
+            return
+        if service.run is not None:
+            service.run.settle(client, PARK if parks else END, silent_since)
+        elif parks:
+            client.state = PARKED
+        if not parks:
+            # The handler has finished, in the child: here it only goes.
+            client.handler = None
+            client.request.disown_files()
+            service.endings.let_go(client)
+
+    def close_all(self) -> None:
+        """What `server_close()` does at last: wait for the children, if it does that."""
+        server, service = self.server, self.service
+        service.on_serving_greenlet(self._dismiss_silent)
+        collect = functools.partial(server.collect_children, blocking=self.blocks_on_close())
+        service.on_serving_greenlet(collect)
+        service.on_serving_greenlet(service.close_clients)
+        # The end of those may be in children too.
+        service.on_serving_greenlet(collect)
+        children.leave(server.active_children or ())
+        self.close()
+        if self._vacancies is not None and not server.active_children:
+            self._vacancies.close()
+            self._vacancies = None
+
+    def blocks_on_close(self) -> bool:
+        """Whether the end of the server waits for the children."""
+        return self.server.block_on_close
+
+    def renew(self, lives_on: bool) -> Any:
+        """In a child of the program's: the children are the parent's."""
+        left = (self.turns, self._marks, self._vacancies, self.crowd)
+        self.turns, self._marks, self._vacancies, self.crowd = {}, None, None, None
+        return left, vars(self.server).pop("active_children", None)
 
 
 class ForkingMixIn(_Base):
@@ -76,22 +339,7 @@ class ForkingMixIn(_Base):
     # served by the child it has.
     linger = 0.2
 
-    _gs_hands_over = True
-    _gs_of_process = (
-        "active_children",
-        "_gs_child_turns",
-        "_gs_crowd",
-        "_gs_marks",
-        "_gs_vacancies",
-    )
-    _gs_shares_unread = False
-    _gs_workers = "processes"
-    _gs_accept_some = BaseServer._gs_accept_one
-    _gs_child_turns: dict[int, ChildTurn] | None = None
-    _gs_crowd: Crowd | None = None
-    _gs_marks: Marks | None = None
-    _gs_vacancies: Vacancies | None = None
-    _gs_makes_room = False
+    _greensock_runner: Callable[[Service], Runner] = ForkRunner
 
     def collect_children(self, *, blocking: bool = False) -> None:
         """Reap the children that have ended; with `blocking`, wait for all of them.
@@ -99,15 +347,8 @@ class ForkingMixIn(_Base):
         From any thread; while the server serves, it is its thread that does so.
         """
         # The children's watchers are that thread's loop's: closed here, they crashed it.
-        self._gs_on_serving_greenlet(functools.partial(self._gs_collect, blocking))
-
-    def _gs_collect(self, blocking: bool) -> None:
-        for pid in list(self.active_children or ()):
-            if blocking:
-                children.wait_for_exit(pid)
-                self._gs_child_gone(pid)
-            elif children.has_exited(pid):
-                self._gs_child_gone(pid)
+        collect = functools.partial(runner_of(self).collect, blocking)
+        self._greensock.on_serving_greenlet(collect)
 
     def handle_timeout(self) -> None:
         """Reap the children that have ended; may be extended."""
@@ -119,260 +360,16 @@ class ForkingMixIn(_Base):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork a child for the request, or park its client."""
-        if self._gs_admit(request, client_address) is not None:
-            return
-        client = Client(request, client_address)
-        client.state = WHOLE
-        self._gs_begin_whole(request, client_address)
-        if self._gs_serving is None:
-            while not self._gs_has_room():
-                children.wait_for_any(list(self.active_children or ()))
-                self.collect_children()
-        elif not self._gs_has_room():
-            self._gs_serving.ready.append(client)
-            return
-        self._gs_fork(client)
+        self._greensock.runner.process(request, client_address)
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the children if `block_on_close`."""
         super().server_close()
-        self._gs_on_serving_greenlet(self._gs_dismiss_silent)
-        collect = functools.partial(self.collect_children, blocking=self._gs_blocks_on_close())
-        self._gs_on_serving_greenlet(collect)
-        self._gs_on_serving_greenlet(self._gs_close_clients)
-        # The end of those may be in children too.
-        self._gs_on_serving_greenlet(collect)
-        children.leave(self.active_children or ())
-        if self._gs_crowd is not None:
-            self._gs_crowd.close()
-            self._gs_crowd = None
-        if self._gs_vacancies is not None and not self.active_children:
-            self._gs_vacancies.close()
-            self._gs_vacancies = None
+        runner_of(self).close_all()
 
-    def _gs_blocks_on_close(self) -> bool:
-        return self.block_on_close
 
-    def _gs_wants_service(self) -> bool:
-        return type(self).service_actions is not ForkingMixIn.service_actions
-
-    def _gs_in_children(self) -> bool:
-        return True
-
-    def _gs_runs_on_hub(self) -> bool:
-        return threads_are_greenlets()
-
-    def _gs_request_class(self) -> type[OriginalSocket]:
-        if self._gs_runs_on_hub():
-            return CooperativeSocket
-        return LingeringSocket if self._gs_shape().needs_request_socket else OriginalSocket
-
-    def _gs_hurry_lingering(self, drained_at: float) -> None:
-        self._gs_note_waiting(True)
-        self._gs_dismiss_silent(drained_at)
-
-    def _gs_kept_children(self) -> list[KeptChild]:
-        turns = (self._gs_child_turns or {}).values()
-        return [turn.keeps for turn in turns if turn.keeps is not None]
-
-    def _gs_dismiss_silent(self, drained_at: float = 0.0) -> None:
-        """Have each child that keeps its client end once the client is silent."""
-        for child in self._gs_kept_children():
-            child.dismiss(drained_at)
-
-    def _gs_at_work(self) -> Iterator[AtWork]:
-        for pid, turn in list((self._gs_child_turns or {}).items()):
-            client = turn.client
-            yield AtWork(client.address, client.request, f"child {pid}", killer(pid))
-
-    def _gs_join_workers(self, timeout: float) -> bool:
-        deadline = monotonic() + timeout
-        self.collect_children()
-        while self.active_children and monotonic() < deadline:
-            children.wait_for_any(list(self.active_children), deadline - monotonic())
-            self.collect_children()
-        return not self.active_children
-
-    def _gs_has_room(self) -> bool:
-        return len(self.active_children or ()) < (self._gs_limits.max_children or sys.maxsize)
-
-    def _gs_note_waiting(self, waiting: bool) -> None:
-        if self._gs_crowd is not None:
-            self._gs_crowd.set_waiting(waiting or self.draining)
-        if self._gs_vacancies is None:
-            return
-        if waiting and self._gs_serving is not None and self._gs_limits.overflow == "evict":
-            make_room(self._gs_kept_children(), self._gs_vacancies, len(self._gs_serving.ready))
-            self._gs_makes_room = True
-        elif self._gs_makes_room:
-            withdraw(self._gs_vacancies)
-            self._gs_makes_room = False
-
-    def _gs_begin_turn(self, client: Client) -> None:
-        serving = self._gs_serving
-        if serving is None or not serving.lot.holds(client):
-            self._gs_fork(client)
-            return
-        serving.lot.unwatch(client)
-        shape = self._gs_shape()
-        unprompted = client.handler is None and not shape.waits_for_data
-        if not unprompted and not self._gs_wants_turn(client):
-            serving.lot.park(client)
-        elif client.state is ENDING and self._gs_ends_here(client):
-            serving.lot.discard(client)
-            turns.serve_turn_of_many(self, client, self._gs_turn)
-        else:
-            if client.state is not ENDING and not shape.request_wise:
-                self._gs_take_out_of_lot(client)
-            elif unprompted and shape.timeout is not None:
-                # As the child's setup() will, of which nothing comes back.
-                client.request.settimeout(shape.timeout)
-            self._gs_fork(client)
-
-    def _gs_take_out_of_lot(self, client: Client) -> None:
-        """From now on a child alone has the client."""
-        self._gs_counters.begin_whole()
-        if self._gs_serving is not None:
-            self._gs_serving.lot.forget(client)
-        client.state = WHOLE
-
-    def _gs_ends_here(self, client: Client) -> bool:
-        """Whether a parked client's end runs no code of its handler's class."""
-        return client.handler is None or (
-            self._gs_shape().finishes_plainly and not client.handler.says_goodbye
-        )
-
-    def _gs_handler_of(self, client: Client) -> Any:
-        if type(client.handler) is Absent:
-            shape = self._gs_shape()
-            plainly = type(self).finish_request is BaseServer.finish_request and shape.made_plainly
-            if not (plainly and shape.finishes_plainly):
-                client.handler = Absent(shape.cls, says_goodbye=True)
-                return None
-            client.handler = None
-            turns.open_handler(self, client)
-        return client.handler
-
-    def _gs_close_client(self, client: Client) -> None:
-        if type(client.handler) is not Absent or self._gs_ends_here(client):
-            super()._gs_close_client(client)
-            return
-        self._gs_take_out_of_lot(client)
-        client.state = ENDING
-        while not self._gs_has_room():
-            children.wait_for_any(list(self.active_children or ()))
-            self._gs_collect(False)
-        self._gs_fork(client)
-
-    def _gs_new_turn(self, client: Client) -> ChildTurn:
-        """All that a child shares with its parent, which is made before the fork."""
-        if self._gs_crowd is None and self._gs_limits.max_children is not None:
-            self._gs_crowd = Crowd()
-        if self._gs_marks is None:
-            self._gs_marks = Marks()
-        serving = self._gs_serving
-        returns = serving is not None and serving.lot.holds(client)
-        turn = ChildTurn(client, client.handler is None, returns, self._gs_marks.acquire())
-        if self._gs_is_kept(client):
-            try:
-                if self._gs_vacancies is None:
-                    self._gs_vacancies = Vacancies()
-                turn.keeps = KeptChild(turn.mark, self._gs_vacancies)
-            except OSError:
-                turn.mark.release()
-                raise
-        return turn
-
-    def _gs_is_kept(self, client: Client) -> bool:
-        """Whether all turns of a client run in the child that is about to be forked."""
-        if client.state is ENDING:
-            return False
-        if self._gs_tls is not None:
-            return self._gs_tls.keeps_child(client)
-        return self._gs_shape().keeps_child and is_request_socket(client.request)
-
-    def _gs_fork(self, client: Client) -> None:
-        serving, shape = self._gs_serving, self._gs_shape()
-        try:
-            turn = self._gs_new_turn(client)
-        except OSError:
-            self._gs_have_no_worker(client)
-            return
-        try:
-            pid = children.fork()
-        except OSError:
-            turn.close()
-            turn.mark.release()
-            self._gs_have_no_worker(client)
-            return
-        if pid == 0:
-            child_work.become_child(self, turn)
-        if self.active_children is None:
-            self.active_children = set()
-        if self._gs_child_turns is None:
-            self._gs_child_turns = {}
-        self.active_children.add(pid)
-        self._gs_child_turns[pid] = turn
-        if turn.returns:
-            # The child has it, and would have it again.
-            client.request.forget_unread()
-            client.handler = shape.absent
-        if serving is not None:
-            turn.watch = ChildWatch(pid, self._gs_child_exited)
-            serving.worker_started()
-        if not turn.returns:
-            endings.let_go(self, client)
-
-    def _gs_child_exited(self, pid: int) -> None:
-        """In the hub: a child is gone."""
-        if self._gs_serving is not None:
-            self._gs_serving.do_now(functools.partial(self._gs_child_gone, pid))
-
-    def _gs_child_gone(self, pid: int) -> None:
-        """In the serving greenlet: reap a child, and park its client or close it."""
-        children.has_exited(pid)
-        if self.active_children is not None:
-            self.active_children.discard(pid)
-        turn = (self._gs_child_turns or {}).pop(pid, None)
-        if turn is None:
-            return
-        turn.close()
-        left, received, sent, silent_since, evicted = turn.mark.read()
-        turn.mark.release()
-        parks = bool(left & PARKS)
-        self._gs_counters.add_child(left & ~PARKS)
-        self._gs_counters.add_bytes(received, sent)
-        self._gs_counters.evicted += evicted
-        if not turn.returns:
-            if self._gs_drain is not None:
-                self._gs_drain.note_child(silent_since)
-            self._gs_end_whole(turn.client.request, turn.client.address)
-            return
-        client, serving = turn.client, self._gs_serving
-        if parks and serving is None:
-            client.state = PARKED
-        if serving is not None:
-            serving.settle(client, turns.PARK if parks else turns.END, silent_since)
-        if not parks:
-            # The handler has finished, in the child: here it only goes.
-            client.handler = None
-            client.request.disown_files()
-            endings.let_go(self, client)
-
-    def _gs_resume(self, serving: Serving) -> None:
-        serving.lot.descriptors = ClientDescriptors()
-        super()._gs_resume(serving)
-        for pid, turn in (self._gs_child_turns or {}).items():
-            turn.watch = ChildWatch(pid, self._gs_child_exited)
-
-    def _gs_suspend(self, serving: Serving) -> None:
-        super()._gs_suspend(serving)
-        for turn in (self._gs_child_turns or {}).values():
-            turn.unwatch()
-
-    def _gs_release(self, client: Client) -> None:
-        """Nothing here: the lot is the parent's, and has no watcher of the client."""
-
-    def _gs_run_child_turn(self, turn: ChildTurn) -> int:
-        """In the child: run the turn; return the exit status."""
-        return child_work.run_turn(self, turn)
+def runner_of(server: ForkingMixIn) -> ForkRunner:
+    """What runs the turns of a server of this mixin's."""
+    runner = server._greensock.runner
+    assert isinstance(runner, ForkRunner)
+    return runner

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from greensock import endings, turns, whereabouts
+from greensock import whereabouts
 from greensock.base_server import BaseServer
-from greensock.draining import AtWork, hang_up
-from greensock.handlers import quick_runner
 from greensock.hub import lifetime
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import Client, ReadyQueue
+from greensock.hub.lot import ENDING, Client, ReadyQueue
 from greensock.hub.workers import WorkerPool
-from greensock.serving import Serving
-from greensock.turns import END, PARK, Turn
+from greensock.outcomes import END, GO_ON, PARK, Outcome, Turn
+from greensock.runner import AtWork, Beginner, Runner, hang_up
+from greensock.service import Service
+from greensock.serving import Run
 from greensock.unmixed import Unmixed
 
 _log = logging.getLogger("greensock.serve")
@@ -29,11 +29,280 @@ _UNWINDING = 0.5
 _A_TURN = 0.001
 
 if TYPE_CHECKING:
-    from greensock.datagram_servers import Beginner
-
     _Base = BaseServer
 else:
     _Base = Unmixed
+
+
+class GreenletRunner(Runner):
+    """Runs turns in greenlets of the serving thread's hub."""
+
+    hands_over = True
+    server: GreenletMixIn
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self.pool: WorkerPool | None = None
+        #: Those of other threads, in which handlers of earlier runs of `serve_forever` are busy.
+        self._other_pools: tuple[WorkerPool, ...] = ()
+        #: Whether a native thread has its hub for `pool` only, and leaves it behind at its end.
+        self._hub_is_for_greenlets = False
+        self._turns_at_work: dict[int, Turn] = {}
+
+    def pools(self) -> tuple[WorkerPool, ...]:
+        """All of them, that of the last run first."""
+        return self._other_pools if self.pool is None else (self.pool, *self._other_pools)
+
+    def pool_here(self) -> WorkerPool:
+        """That of the calling thread's hub."""
+        pool = self.pool
+        if pool is None or not pool.is_here():
+            run = self._what_runs()
+            self._other_pools = tuple(each for each in self.pools() if not each.is_done())
+            self._hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
+            service = self.service
+            pool = self.pool = WorkerPool(
+                run, lambda: service.limits.max_greenlets, service.contexts
+            )
+        return pool
+
+    def _what_runs(self) -> Callable[[Any], bool]:
+        run: Callable[[Any], bool] = self._run_turn
+        if type(self.server).process_request_greenlet is not (
+            GreenletMixIn.process_request_greenlet
+        ):
+            run = self._run_overridden_turn
+        elif self.service.is_of_datagrams:
+            run = self._run_datagram
+        if self.service.observes():
+            run = functools.partial(self._run_observed_turn, run)
+        return run
+
+    def process(self, request: Any, client_address: Any) -> None:
+        """What the hook `process_request` does: park the client, or start its handler."""
+        if self.service.admit(request, client_address) is None:
+            self.service.clients.begin_dedicated(request, client_address)
+            self.pool_here().submit((request, client_address))
+
+    def process_in_greenlet(self, request: Any, client_address: Any) -> None:
+        """What the hook `process_request_greenlet` does."""
+        turn = self._turns_at_work.get(id(request))
+        if turn is None:
+            self.service.endings.serve_dedicated(request, client_address)
+        else:
+            turn.outcome = self.service.turns.serve(turn.client)
+
+    def ready_queue(self, run: Run) -> ReadyQueue:
+        """The pool's own: it hands the ready to its workers without the serving greenlet."""
+        pool = self.pool_here()
+        return ReadyQueue(pool.jobs, pool.schedule, pool.dispatch)
+
+    def begin(self, client: Client) -> None:
+        """Have a greenlet run a turn."""
+        self.pool_here().submit(client)
+
+    def quick_beginner(self, standard: Callable[..., Any]) -> Beginner | None:
+        """What queues a datagram with what handles it."""
+        hooks = type(self.server).process_request, type(self.server).process_request_greenlet
+        if hooks != (GreenletMixIn.process_request, GreenletMixIn.process_request_greenlet):
+            return None
+        pool, run = self.pool_here(), self.service.quick_runner()
+        jobs = pool.jobs
+
+        def begin(request: Any, client_address: Any, server: Any) -> None:
+            if not jobs:
+                pool.schedule()
+            jobs.append((request, client_address, run))
+
+        return begin
+
+    def is_worker(self) -> bool:
+        """Whether the caller is one of the greenlets."""
+        return any(pool.is_worker() for pool in self.pools())
+
+    def at_work(self) -> Iterator[AtWork]:
+        """The handlers whose greenlets block."""
+        for pool in self.pools():
+            for worker, job in pool.at_work():
+                yield self._describe(pool, worker, job)
+
+    def _describe(self, pool: WorkerPool, worker: Any, job: Any) -> AtWork:
+        request, address = job[:2] if isinstance(job, tuple) else (job.request, job.address)
+
+        def cut() -> None:
+            if not isinstance(request, tuple):
+                hang_up(request)
+            pool.end(worker)
+
+        return AtWork(address, request, whereabouts.find(worker.gr_frame).line, cut)
+
+    def join(self, timeout: float) -> bool:
+        """Wait until no greenlet has anything to do."""
+        deadline = monotonic() + timeout
+        return all(pool.join(max(0.0, deadline - monotonic())) for pool in self.pools())
+
+    def join_all(self) -> None:
+        """What `server_close()` does at last, if it waits for the handlers."""
+        service = self.service
+        if self.blocks_on_close() and not self.is_worker():
+            for pool in self.pools():
+                pool.join(None if service.limits.graceful_timeout is None else 0)
+            service.on_serving_greenlet(service.close_clients)
+        if self.pool is not None and self.pool.is_here():
+            self.pool.close()
+
+    def blocks_on_close(self) -> bool:
+        """Whether the end of the server, or of its hub, waits for the handlers."""
+        return self.server.block_on_close
+
+    def _run_turn(self, job: Client | tuple[Any, Any]) -> bool:
+        """In a worker: run a turn, or a whole request; say whether it wants to go on at once."""
+        service = self.service
+        endings = service.endings
+        if isinstance(job, tuple):
+            # All that is in these frames while a handler blocks is paid for by every client that
+            # keeps a greenlet: no context manager, no argument tuple.
+            request, client_address = job
+            try:
+                endings.serve_dedicated(request, client_address)
+            except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+                endings.contain(error)
+            finally:
+                service.clients.end_dedicated(request, client_address)
+            return False
+        if job.state is ENDING:
+            service.turns.end(job)
+            return False
+        # What `Turns.serve` does, and `_goes_on` for the usual outcome: two calls are 2 % of an
+        # exchange.
+        try:
+            outcome = service.turns.run(job)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
+            endings.end_one_of_many(job, error)
+            return False
+        lot = job.lot
+        if outcome is PARK and lot is not None and not service.is_closed:
+            lot.park(job)
+            return False
+        if outcome is END:
+            try:
+                endings.end(job)
+            except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+                endings.contain(error)
+            return False
+        return self._goes_on(job, outcome)
+
+    def _run_datagram(self, job: tuple[Any, ...]) -> bool:
+        """In a worker: handle a datagram, through what a `quick_beginner` found, if one did."""
+        if len(job) == 2:
+            return self._run_turn(job)
+        request, client_address, run = job
+        try:
+            run(request, client_address, self.server)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            self.service.endings.tell_beside(request, client_address, error)
+        return False
+
+    def _run_observed_turn(
+        self, run: Callable[[Client | tuple[Any, Any]], bool], job: Client | tuple[Any, Any]
+    ) -> bool:
+        """As `run`, after on_connection was told."""
+        if not isinstance(job, tuple):
+            self.service.tell("busy", job.request, job.address)
+        return run(job)
+
+    def _run_overridden_turn(self, job: Client | tuple[Any, Any]) -> bool:
+        """As `_run_turn`, through the program's own process_request_greenlet."""
+        if isinstance(job, tuple):
+            try:
+                self._call_overridden(*job)
+            finally:
+                self.service.clients.end_dedicated(*job)
+            return False
+        turn = self._turns_at_work[id(job.request)] = Turn(job)
+        try:
+            self._call_overridden(job.request, job.address)
+        finally:
+            self._turns_at_work.pop(id(job.request), None)
+        if turn.outcome is END:
+            self.release(job)
+        return self._goes_on(job, turn.outcome)
+
+    def _call_overridden(self, request: Any, client_address: Any) -> None:
+        try:
+            self.server.process_request_greenlet(request, client_address)
+        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
+            self.service.endings.tell_beside(request, client_address, error)
+
+    def _goes_on(self, client: Client, outcome: Outcome) -> bool:
+        """Park the client if that is the outcome; say whether it wants another turn at once."""
+        service, lot = self.service, client.lot
+        if outcome is END:
+            return False
+        is_left = service.run is None
+        if service.is_closed and (is_left or (lot is not None and outcome is PARK)):
+            # Nobody comes for it any more.
+            self.close_client(client)
+            return False
+        if lot is None:
+            # The next run of serve_forever goes on with it, or server_close() ends it.
+            service.clients.come_back(client, outcome)
+            return False
+        if outcome is PARK:
+            lot.park(client)
+        return outcome is GO_ON
+
+    def give_greenlets_time(self) -> None:
+        """Turn the hub for the handlers that were begun outside of serve_forever.
+
+        Nobody else does: with the caller's thread its greenlets would end, and while it blocks in
+        something of its own, they would stand still. The main thread does not end; it may be the
+        very client that they wait for.
+        """
+        pool = self.pool
+        if self.service.run is not None or threads_are_greenlets():
+            return
+        if pool is None or not pool.is_here() or pool.is_worker():
+            return
+        fileno: Callable[[], int] | None = getattr(self.server, "fileno", None)
+        timeout = _A_TURN if lifetime.in_main_thread() else self.server.timeout
+        pool.join_unless_readable(-1 if fileno is None else fileno(), timeout)
+        if not pool.busy and self._hub_is_for_greenlets:
+            pool.close()
+            self.pool = None
+            lifetime.end_hub_here()
+
+    def leave_hub(self, hub_ends: bool) -> None:
+        """Wait for the handlers, or end them, where their hub ends."""
+        pool = next((each for each in self.pools() if each.is_here()), None)
+        if pool is None or not hub_ends:
+            return
+        if not pool.is_done():
+            # They may take for ever, and one of them may wait for just this.
+            self.service.lifecycle.do_not_wait_for_hub()
+        # A drain has cut what is still there.
+        draining, limits = self.server.draining, self.service.limits
+        if not draining and not (self.blocks_on_close() and pool.join(limits.graceful_timeout)):
+            pool.kill()
+        if not pool.join(_UNWINDING if draining else None):
+            _log.warning("a handler lets nobody end it, and is left behind")
+            lifetime.spare_hub()
+        pool.close()
+        self._other_pools = tuple(each for each in self._other_pools if each is not pool)
+        if self.pool is pool:
+            self.pool = None
+
+    def renew(self, lives_on: bool) -> Any:
+        """In a child of the program's: the greenlets go on only where theirs has forked."""
+        left = (self._turns_at_work, None if lives_on else self.pool)
+        self._turns_at_work = {}
+        if not lives_on:
+            self.pool = None
+        return left
+
+    def stay_behind(self) -> list[Any]:
+        """In a child of the program's: the requests of which the parent's greenlets are."""
+        return [] if self.pool is None else self.pool.stay_behind()
 
 
 class GreenletMixIn(_Base):
@@ -61,247 +330,31 @@ class GreenletMixIn(_Base):
     block_on_close = True
     max_greenlets: int | None = None
 
-    _gs_hands_over = True
-    _gs_of_process = ("_gs_pool", "_gs_turns_at_work")
-    _gs_pool: WorkerPool | None = None
-    #: Those of other threads, in which handlers of earlier runs of `serve_forever` are still busy.
-    _gs_other_pools: tuple[WorkerPool, ...] = ()
-    #: Whether a native thread has its hub for `_gs_pool` only, and leaves it behind at its end.
-    _gs_hub_is_for_greenlets = False
-    _gs_turns_at_work: dict[int, Turn] | None = None
+    _greensock_runner: Callable[[Service], Runner] = GreenletRunner
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a greenlet for the request, or park its client."""
-        if self._gs_admit(request, client_address) is None:
-            self._gs_begin_whole(request, client_address)
-            self._gs_pool_here().submit((request, client_address))
+        self._greensock.runner.process(request, client_address)
 
     def process_request_greenlet(self, request: Any, client_address: Any) -> None:
         """As in a server without a mixin but in a greenlet; errors are handled here.
 
         May be extended: it is called once for each turn of a client.
         """
-        turn = self._gs_turns_at_work.get(id(request)) if self._gs_turns_at_work else None
-        if turn is None:
-            endings.serve_whole(self, request, client_address)
-        else:
-            turn.outcome = turns.serve_turn(self, turn.client, self._gs_turn)
+        runner_of(self).process_in_greenlet(request, client_address)
 
     def _handle_request_noblock(self) -> None:
         super()._handle_request_noblock()
-        if self._gs_serving is None and not threads_are_greenlets():
-            self._gs_give_greenlets_time()
-
-    def _gs_give_greenlets_time(self) -> None:
-        """Turn the hub for the handlers that were begun outside of serve_forever.
-
-        Nobody else does: with the caller's thread its greenlets would end, and while it blocks in
-        something of its own, they would stand still. The main thread does not end; it may be the
-        very client that they wait for.
-        """
-        pool = self._gs_pool
-        if pool is None or not pool.is_here() or pool.is_worker():
-            return
-        fileno: Callable[[], int] | None = getattr(self, "fileno", None)
-        timeout = _A_TURN if lifetime.in_main_thread() else self.timeout
-        pool.join_unless_readable(-1 if fileno is None else fileno(), timeout)
-        if not pool.busy and self._gs_hub_is_for_greenlets:
-            pool.close()
-            self._gs_pool = None
-            lifetime.end_hub_here()
+        runner_of(self).give_greenlets_time()
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the handlers if `block_on_close`."""
         super().server_close()
-        if self._gs_blocks_on_close() and not self._gs_is_worker():
-            for pool in self._gs_pools():
-                pool.join(None if self._gs_limits.graceful_timeout is None else 0)
-            self._gs_on_serving_greenlet(self._gs_close_clients)
-        if self._gs_pool is not None and self._gs_pool.is_here():
-            self._gs_pool.close()
+        runner_of(self).join_all()
 
-    def _gs_pools(self) -> tuple[WorkerPool, ...]:
-        return (
-            self._gs_other_pools
-            if self._gs_pool is None
-            else (self._gs_pool, *self._gs_other_pools)
-        )
 
-    def _gs_blocks_on_close(self) -> bool:
-        return self.block_on_close
-
-    def _gs_is_worker(self) -> bool:
-        return any(pool.is_worker() for pool in self._gs_pools())
-
-    def _gs_at_work(self) -> Iterator[AtWork]:
-        for pool in self._gs_pools():
-            for worker, job in pool.at_work():
-                yield self._gs_describe(pool, worker, job)
-
-    def _gs_describe(self, pool: WorkerPool, worker: Any, job: Any) -> AtWork:
-        request, address = job[:2] if isinstance(job, tuple) else (job.request, job.address)
-
-        def cut() -> None:
-            if not isinstance(request, tuple):
-                hang_up(request)
-            pool.end(worker)
-
-        return AtWork(address, request, whereabouts.find(worker.gr_frame).line, cut)
-
-    def _gs_join_workers(self, timeout: float) -> bool:
-        deadline = monotonic() + timeout
-        return all(pool.join(max(0.0, deadline - monotonic())) for pool in self._gs_pools())
-
-    def _gs_pool_here(self) -> WorkerPool:
-        pool = self._gs_pool
-        if pool is None or not pool.is_here():
-            hook = type(self).process_request_greenlet
-            plain = hook is GreenletMixIn.process_request_greenlet
-            run: Callable[[Any], bool] = (
-                self._gs_run_turn if plain else self._gs_run_overridden_turn
-            )
-            if plain and not self._gs_is_stream():
-                run = self._gs_run_datagram
-            if self._gs_observes():
-                run = functools.partial(self._gs_run_observed_turn, run)
-            self._gs_other_pools = tuple(each for each in self._gs_pools() if not each.is_done())
-            self._gs_hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
-            pool = self._gs_pool = WorkerPool(
-                run, lambda: self._gs_limits.max_greenlets, self._gs_contexts
-            )
-        return pool
-
-    def _gs_ready_queue(self, serving: Serving) -> ReadyQueue:
-        pool = self._gs_pool_here()
-        return ReadyQueue(pool.jobs, pool.schedule, pool.dispatch)
-
-    def _gs_begin_turn(self, client: Client) -> None:
-        self._gs_pool_here().submit(client)
-
-    def _gs_run_turn(self, job: Client | tuple[Any, Any]) -> bool:
-        """In a worker: run a turn, or a whole request; say whether it wants to go on at once."""
-        if isinstance(job, tuple):
-            # All that is in these frames while a handler blocks is paid for by every client that
-            # keeps a greenlet: no context manager, no argument tuple.
-            request, client_address = job
-            try:
-                endings.serve_whole(self, request, client_address)
-            except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-                endings.contain(self, error)
-            finally:
-                self._gs_end_whole(request, client_address)
-            return False
-        # What `turns.serve_turn_of_many` does, and `_gs_goes_on` for the usual outcome: two calls
-        # are 2 % of an exchange.
-        try:
-            outcome = self._gs_turn(self, job)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is not the handler's
-            endings.end_one_of_many(self, job, error)
-            return False
-        lot = job.lot
-        if outcome is PARK and lot is not None and not self._gs_is_closed:
-            lot.park(job)
-            return False
-        if outcome is END:
-            try:
-                endings.end(self, job)
-            except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-                endings.contain(self, error)
-            return False
-        return self._gs_goes_on(job, outcome)
-
-    def _gs_quick_beginner(self) -> Beginner | None:
-        hooks = type(self).process_request, type(self).process_request_greenlet
-        if hooks != (GreenletMixIn.process_request, GreenletMixIn.process_request_greenlet):
-            return None
-        pool, run = self._gs_pool_here(), quick_runner(self.RequestHandlerClass)
-        jobs = pool.jobs
-
-        def begin(request: Any, client_address: Any, server: Any) -> None:
-            if not jobs:
-                pool.schedule()
-            jobs.append((request, client_address, run))
-
-        return begin
-
-    def _gs_run_datagram(self, job: tuple[Any, ...]) -> bool:
-        """In a worker: handle a datagram, through what a `_gs_quick_beginner` found, if one did."""
-        if len(job) == 2:
-            return self._gs_run_turn(job)
-        request, client_address, run = job
-        try:
-            run(request, client_address, self)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-            endings.tell_beside(self, request, client_address, error)
-        return False
-
-    def _gs_run_observed_turn(
-        self, run: Callable[[Client | tuple[Any, Any]], bool], job: Client | tuple[Any, Any]
-    ) -> bool:
-        """As `run`, after on_connection was told."""
-        if not isinstance(job, tuple):
-            self._gs_tell("busy", job.request, job.address)
-        return run(job)
-
-    def _gs_run_overridden_turn(self, job: Client | tuple[Any, Any]) -> bool:
-        """As `_gs_run_turn`, through the program's own process_request_greenlet."""
-        if isinstance(job, tuple):
-            try:
-                self._gs_call_overridden(*job)
-            finally:
-                self._gs_end_whole(*job)
-            return False
-        if self._gs_turns_at_work is None:
-            self._gs_turns_at_work = {}
-        turn = self._gs_turns_at_work[id(job.request)] = Turn(job)
-        try:
-            self._gs_call_overridden(job.request, job.address)
-        finally:
-            del self._gs_turns_at_work[id(job.request)]
-        if turn.outcome is turns.END:
-            self._gs_release(job)
-        return self._gs_goes_on(job, turn.outcome)
-
-    def _gs_call_overridden(self, request: Any, client_address: Any) -> None:
-        try:
-            self.process_request_greenlet(request, client_address)
-        except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-            endings.tell_beside(self, request, client_address, error)
-
-    def _gs_goes_on(self, client: Client, outcome: turns.Outcome) -> bool:
-        """Park the client if that is the outcome; say whether it wants another turn at once."""
-        lot = client.lot
-        if outcome is turns.END:
-            return False
-        is_left = self._gs_serving is None
-        if self._gs_is_closed and (is_left or (lot is not None and outcome is turns.PARK)):
-            # Nobody comes for it any more.
-            self._gs_close_client(client)
-            return False
-        if lot is None:
-            # The next run of serve_forever goes on with it, or server_close() ends it.
-            self._gs_come_back(client, outcome)
-            return False
-        if outcome is turns.PARK:
-            lot.park(client)
-        return outcome is turns.GO_ON
-
-    def _gs_leave_hub(self, hub_ends: bool) -> None:
-        pool = next((each for each in self._gs_pools() if each.is_here()), None)
-        if pool is not None and hub_ends:
-            if not pool.is_done():
-                # They may take for ever, and one of them may wait for just this.
-                self._gs_do_not_wait_for_hub()
-            # A drain has cut what is still there.
-            if not self.draining and not (
-                self._gs_blocks_on_close() and pool.join(self._gs_limits.graceful_timeout)
-            ):
-                pool.kill()
-            if not pool.join(_UNWINDING if self.draining else None):
-                _log.warning("a handler lets nobody end it, and is left behind")
-                lifetime.spare_hub()
-            pool.close()
-            self._gs_other_pools = tuple(each for each in self._gs_other_pools if each is not pool)
-            if self._gs_pool is pool:
-                self._gs_pool = None
-        super()._gs_leave_hub(hub_ends)
+def runner_of(server: GreenletMixIn) -> GreenletRunner:
+    """What runs the turns of a server of this mixin's."""
+    runner = server._greensock.runner
+    assert isinstance(runner, GreenletRunner)
+    return runner

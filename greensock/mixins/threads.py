@@ -5,24 +5,22 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from greensock import endings, turns, whereabouts
+from greensock import whereabouts
 from greensock.base_server import BaseServer
-from greensock.draining import AtWork, hang_up
 from greensock.handler_shape import ends_plainly
 from greensock.hub import client_contexts
 from greensock.hub.crowd import Crowd
-from greensock.hub.lifetime import current_greenlet, threads_are_greenlets
-from greensock.hub.lot import BUSY, ENDING, PARKED, WHOLE, Client
+from greensock.hub.lifetime import current_greenlet
+from greensock.hub.lot import BUSY, DEDICATED, PARKED, Client
 from greensock.hub.waking import Latch
-from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.lingering_sockets import LingeringSocket
-from greensock.net.request_sockets import OriginalSocket
-from greensock.turns import Outcome, Turn
+from greensock.outcomes import END, Outcome, Turn
+from greensock.runner import AtWork, BlockingRunner, Runner, hang_up
+from greensock.service import Service
 from greensock.unmixed import Unmixed
 
 if TYPE_CHECKING:
@@ -63,6 +61,188 @@ class Threads:
         return len(self._threads)
 
 
+class ThreadRunner(BlockingRunner):
+    """Runs each turn in a thread."""
+
+    resource = "threads"
+    server: ThreadingMixIn
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self._turns_at_work: dict[int, Turn] = {}
+        self._awaiting_ends: list[Latch] = []
+
+    def process_in_thread(self, request: Any, client_address: Any) -> None:
+        """What the hook `process_request_thread` does."""
+        turn, service = self._turns_at_work.get(id(request)), self.service
+        if turn is None or turn.client.state is DEDICATED:
+            service.endings.serve_dedicated(request, client_address)
+        elif self.runs_on_hub():
+            turn.outcome = service.turns.serve(turn.client)
+        else:
+            turn.outcome = service.turns.serve(
+                turn.client,
+                functools.partial(
+                    service.turns.run_lingering,
+                    linger=service.limits.linger,
+                    crowd=self.crowd,
+                    turn=turn,
+                ),
+            )
+
+    def turns_at_work(self) -> list[Turn]:
+        """Those that are run by threads just now."""
+        return list(self._turns_at_work.values())
+
+    def is_worker(self) -> bool:
+        """Whether the caller is a thread that runs a turn."""
+        me = self._myself()
+        return any(turn.runs_in is me for turn in self.turns_at_work())
+
+    def _myself(self) -> Any:
+        return current_greenlet() if self.runs_on_hub() else threading.current_thread()
+
+    def at_work(self) -> Iterator[AtWork]:
+        """The handlers in threads."""
+        # Once for all of them: each call looks at every thread.
+        frames = {} if self.runs_on_hub() else sys._current_frames()
+        for turn in self.turns_at_work():
+            yield self._describe(turn, frames)
+
+    def _describe(self, turn: Turn, frames: dict[int, FrameType]) -> AtWork:
+        client, runs_in = turn.client, turn.runs_in
+        if isinstance(runs_in, threading.Thread):
+            frame = frames.get(runs_in.ident or 0)
+        else:
+            frame = runs_in.gr_frame
+        line = whereabouts.find(frame).line
+        return AtWork(client.address, client.request, line, lambda: hang_up(client.request))
+
+    def join(self, timeout: float) -> bool:
+        """Wait until no thread has anything to do."""
+        # Not only `_threads`, which knows no daemons, and where waiting stops the hub.
+        deadline = monotonic() + timeout
+        while self._others_at_work():
+            left = deadline - monotonic()
+            if left <= 0:
+                return False
+            latch = self._latch_of_next_end()
+            if self._others_at_work():
+                latch.wait(left)
+        self.server._threads.join(max(0.0, deadline - monotonic()))
+        return True
+
+    def _others_at_work(self) -> bool:
+        me = self._myself()
+        return any(turn.runs_in is not me for turn in self.turns_at_work())
+
+    def has_room(self) -> bool:
+        """Whether fewer threads run than may."""
+        most = self.service.limits.max_threads
+        return most is None or len(self._turns_at_work) < most
+
+    def wait_for_room(self) -> None:
+        """Wait until a turn has ended."""
+        latch = self._latch_of_next_end()
+        if not self.has_room():
+            latch.wait()
+
+    def _latch_of_next_end(self) -> Latch:
+        """What is set when the next turn ends."""
+        latch = Latch()
+        self._awaiting_ends.append(latch)
+        return latch
+
+    def ends_here(self, client: Client) -> bool:
+        """Whether the end of a client runs no code of the program."""
+        return ends_plainly(client.handler)
+
+    def start(self, client: Client) -> None:
+        """Start a thread for a turn, or for a whole request."""
+        server = self.server
+        if server.block_on_close and server._threads is type(server)._threads:
+            server._threads = Threads()
+        turn = self._turns_at_work[id(client.request)] = Turn(client)
+        thread = turn.runs_in = threading.Thread(target=self._run_turn, args=(turn,))
+        thread.daemon = server.daemon_threads
+        if server.block_on_close:
+            server._threads.append(thread)
+        try:
+            if self.crowd is None and not self.runs_on_hub():
+                self._make_crowd()
+            thread.start()
+        except (RuntimeError, OSError):
+            # No thread to be had: memory, or the limit of processes. Or no descriptor.
+            server._threads.discard(thread)
+            self._turns_at_work.pop(id(client.request), None)
+            self.service.have_no_worker(client)
+        else:
+            if self.service.run is not None:
+                self.service.run.worker_started()
+
+    def _make_crowd(self) -> None:
+        # Before the first thread: made once somebody waits, it would be unknown to those that they
+        # wait for.
+        if self.service.limits.max_threads is not None:
+            self.crowd = Crowd()
+
+    def _run_turn(self, turn: Turn) -> None:
+        """In the thread: run a turn, and hand the client back."""
+        client, server = turn.client, self.server
+        if self.runs_on_hub():
+            turn.runs_in = current_greenlet()
+        try:
+            client_contexts.run_in_thread(
+                self.service.contexts,
+                client,
+                functools.partial(server.process_request_thread, client.request, client.address),
+            )
+        finally:
+            self._turns_at_work.pop(id(client.request), None)
+            # In this order: server_close() waits for the threads, and then closes who was parked.
+            self._give_back(client, turn.outcome, turn.silent_since)
+            server._threads.discard(threading.current_thread())
+
+    def _give_back(self, client: Client, outcome: Outcome, silent_since: float) -> None:
+        service, run = self.service, self.service.run
+        if run is None and client.state is DEDICATED:
+            service.clients.count_out()
+        elif run is None and service.is_closed and outcome is not END:
+            # Nobody comes for it any more.
+            self.close_client(client)
+        elif run is None:
+            client.state = BUSY if outcome is END else PARKED
+        elif outcome is END and not run.ready:
+            # Its watcher went before the thread came, and its request is closed: nothing is left to
+            # do, for which waking the serving greenlet would cost each short connection a write and
+            # a turn of the loop. Who finds no room from now on looks again before it waits.
+            if client.state is DEDICATED:
+                service.clients.count_out()
+            elif run.lot.holds(client):
+                run.lot.forget(client)
+            if run.lot.on_gone is not None:
+                run.do_soon(functools.partial(run.lot.on_gone, client.request, client.address))
+        else:
+            run.returned.append((client, outcome, silent_since))
+            run.sleeper.ring_soon()
+        while self._awaiting_ends:
+            self._awaiting_ends.pop().set()
+
+    def join_all(self) -> None:
+        """What `server_close()` does at last, if it waits for the threads."""
+        service = self.service
+        if self.server.block_on_close:
+            self.server._threads.join(None if service.limits.graceful_timeout is None else 0)
+            service.on_serving_greenlet(service.close_clients)
+            self.close()
+
+    def renew(self, lives_on: bool) -> Any:
+        """In a child of the program's: no thread but the caller's is there."""
+        left = (self._turns_at_work, self._awaiting_ends, self.crowd)
+        self._turns_at_work, self._awaiting_ends, self.crowd = {}, [], None
+        return left, vars(self.server).pop("_threads", None)
+
+
 class ThreadingMixIn(_Base):
     """Mix-in class to handle each request in a thread; a parked client has none.
 
@@ -93,217 +273,28 @@ class ThreadingMixIn(_Base):
     # by the thread it has. At 5,000 clients asking once a second each, 250 threads linger.
     linger = 0.05
 
-    _gs_hands_over = True
-    _gs_of_process = ("_threads", "_gs_crowd", "_gs_turns_at_work", "_gs_awaiting_ends")
-    _gs_workers = "threads"
-    _gs_accept_some = BaseServer._gs_accept_one
+    _greensock_runner: Callable[[Service], Runner] = ThreadRunner
     _threads = Threads()
-    _gs_crowd: Crowd | None = None
-    _gs_turns_at_work: dict[int, Turn] | None = None
-    _gs_awaiting_ends: list[Latch] | None = None
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """As in a server without a mixin but in a thread; errors are handled here.
 
         May be extended: it is called once for each turn of a client.
         """
-        turn = self._gs_turns_at_work.get(id(request)) if self._gs_turns_at_work else None
-        if turn is None or turn.client.state is WHOLE:
-            endings.serve_whole(self, request, client_address)
-        elif self._gs_runs_on_hub():
-            turn.outcome = turns.serve_turn(self, turn.client, self._gs_turn)
-        else:
-            turn.outcome = turns.serve_turn(
-                self,
-                turn.client,
-                functools.partial(
-                    self._gs_lingering_turn,
-                    linger=self._gs_limits.linger,
-                    crowd=self._gs_crowd,
-                    turn=turn,
-                ),
-            )
+        runner_of(self).process_in_thread(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for the request, or park its client."""
-        if self._gs_admit(request, client_address) is not None:
-            return
-        client = Client(request, client_address)
-        client.state = WHOLE
-        self._gs_begin_whole(request, client_address)
-        if self._gs_serving is None:
-            while not self._gs_has_room():
-                self._gs_wait_for_room()
-        elif not self._gs_has_room():
-            self._gs_serving.ready.append(client)
-            return
-        self._gs_start_thread(client)
+        self._greensock.runner.process(request, client_address)
 
     def server_close(self) -> None:
         """Close as the server does, then wait for the threads if `block_on_close`."""
         super().server_close()
-        if self.block_on_close:
-            self._threads.join(None if self._gs_limits.graceful_timeout is None else 0)
-            self._gs_on_serving_greenlet(self._gs_close_clients)
-            if self._gs_crowd is not None:
-                self._gs_crowd.close()
-                self._gs_crowd = None
+        runner_of(self).join_all()
 
-    def _gs_runs_on_hub(self) -> bool:
-        return threads_are_greenlets()
 
-    def _gs_request_class(self) -> type[OriginalSocket]:
-        if self._gs_runs_on_hub():
-            return CooperativeSocket
-        return LingeringSocket if self._gs_shape().needs_request_socket else OriginalSocket
-
-    def _gs_is_worker(self) -> bool:
-        me = self._gs_myself()
-        return any(turn.runs_in is me for turn in list((self._gs_turns_at_work or {}).values()))
-
-    def _gs_myself(self) -> Any:
-        return current_greenlet() if self._gs_runs_on_hub() else threading.current_thread()
-
-    def _gs_hurry_lingering(self, drained_at: float) -> None:
-        self._gs_note_waiting(True)
-
-    def _gs_at_work(self) -> Iterator[AtWork]:
-        # Once for all of them: each call looks at every thread.
-        frames = {} if self._gs_runs_on_hub() else sys._current_frames()
-        for turn in list((self._gs_turns_at_work or {}).values()):
-            yield self._gs_describe(turn, frames)
-
-    def _gs_describe(self, turn: Turn, frames: dict[int, FrameType]) -> AtWork:
-        client, runs_in = turn.client, turn.runs_in
-        if isinstance(runs_in, threading.Thread):
-            frame = frames.get(runs_in.ident or 0)
-        else:
-            frame = runs_in.gr_frame
-        line = whereabouts.find(frame).line
-        return AtWork(client.address, client.request, line, lambda: hang_up(client.request))
-
-    def _gs_join_workers(self, timeout: float) -> bool:
-        # Not only `_threads`, which knows no daemons, and where waiting stops the hub.
-        deadline = monotonic() + timeout
-        while self._gs_others_at_work():
-            left = deadline - monotonic()
-            if left <= 0:
-                return False
-            latch = self._gs_latch_of_next_end()
-            if self._gs_others_at_work():
-                latch.wait(left)
-        self._threads.join(max(0.0, deadline - monotonic()))
-        return True
-
-    def _gs_others_at_work(self) -> bool:
-        me = self._gs_myself()
-        return any(turn.runs_in is not me for turn in list((self._gs_turns_at_work or {}).values()))
-
-    def _gs_has_room(self) -> bool:
-        most = self._gs_limits.max_threads
-        return most is None or len(self._gs_turns_at_work or ()) < most
-
-    def _gs_note_waiting(self, waiting: bool) -> None:
-        if self._gs_crowd is not None:
-            self._gs_crowd.set_waiting(waiting or self.draining)
-
-    def _gs_wait_for_room(self) -> None:
-        latch = self._gs_latch_of_next_end()
-        if not self._gs_has_room():
-            latch.wait()
-
-    def _gs_latch_of_next_end(self) -> Latch:
-        """What is set when the next turn ends."""
-        if self._gs_awaiting_ends is None:
-            self._gs_awaiting_ends = []
-        latch = Latch()
-        self._gs_awaiting_ends.append(latch)
-        return latch
-
-    def _gs_begin_turn(self, client: Client) -> None:
-        serving = self._gs_serving
-        if serving is not None and serving.lot.holds(client):
-            serving.lot.unwatch(client)
-            unprompted = client.handler is None and not self._gs_shape().waits_for_data
-            if not unprompted and not self._gs_wants_turn(client):
-                serving.lot.park(client)
-                return
-            if client.state is ENDING and ends_plainly(client.handler):
-                serving.lot.discard(client)
-                turns.serve_turn_of_many(self, client, self._gs_turn)
-                return
-        self._gs_start_thread(client)
-
-    def _gs_start_thread(self, client: Client) -> None:
-        if self.block_on_close and self._threads is type(self)._threads:
-            self._threads = Threads()
-        if self._gs_turns_at_work is None:
-            self._gs_turns_at_work = {}
-        turn = self._gs_turns_at_work[id(client.request)] = Turn(client)
-        thread = turn.runs_in = threading.Thread(target=self._gs_run_turn, args=(turn,))
-        thread.daemon = self.daemon_threads
-        if self.block_on_close:
-            self._threads.append(thread)
-        try:
-            most = self._gs_limits.max_threads
-            if self._gs_crowd is None and most is not None and not self._gs_runs_on_hub():
-                # Before the first thread: made once somebody waits, it would be unknown to those
-                # that they wait for.
-                self._gs_crowd = Crowd()
-            thread.start()
-        except (RuntimeError, OSError):
-            # No thread to be had: memory, or the limit of processes. Or no descriptor.
-            self._threads.discard(thread)
-            self._gs_turns_at_work.pop(id(client.request), None)
-            self._gs_have_no_worker(client)
-        else:
-            if self._gs_serving is not None:
-                self._gs_serving.worker_started()
-
-    def _gs_run_turn(self, turn: Turn) -> None:
-        """In the thread: run a turn, and hand the client back."""
-        client = turn.client
-        if self._gs_runs_on_hub():
-            turn.runs_in = current_greenlet()
-        try:
-            client_contexts.run_in_thread(
-                self._gs_contexts,
-                client,
-                functools.partial(self.process_request_thread, client.request, client.address),
-            )
-        finally:
-            if self._gs_turns_at_work is not None:
-                self._gs_turns_at_work.pop(id(client.request), None)
-            # In this order: server_close() waits for the threads, and then closes who was parked.
-            self._gs_give_back(client, turn.outcome, turn.silent_since)
-            self._threads.discard(threading.current_thread())
-
-    def _gs_give_back(self, client: Client, outcome: Outcome, silent_since: float) -> None:
-        serving = self._gs_serving
-        if serving is None and client.state is WHOLE:
-            self._gs_count_whole_out()
-        elif serving is None and self._gs_is_closed and outcome is not turns.END:
-            # Nobody comes for it any more.
-            self._gs_close_client(client)
-        elif serving is None:
-            client.state = BUSY if outcome is turns.END else PARKED
-        elif outcome is turns.END and not serving.ready:
-            # Its watcher went before the thread came, and its request is closed: nothing is left to
-            # do, for which waking the serving greenlet would cost each short connection a write and
-            # a turn of the loop. Who finds no room from now on looks again before it waits.
-            if client.state is WHOLE:
-                self._gs_count_whole_out()
-            elif serving.lot.holds(client):
-                serving.lot.forget(client)
-            if serving.lot.on_gone is not None:
-                serving.do_soon(
-                    functools.partial(serving.lot.on_gone, client.request, client.address)
-                )
-        else:
-            serving.returned.append((client, outcome, silent_since))
-            serving.sleeper.ring_soon()
-        while self._gs_awaiting_ends:
-            self._gs_awaiting_ends.pop().set()
-
-    def _gs_release(self, client: Client) -> None:
-        """Nothing here: the lot is the serving greenlet's, and has no watcher of the client."""
+def runner_of(server: ThreadingMixIn) -> ThreadRunner:
+    """What runs the turns of a server of this mixin's."""
+    runner = server._greensock.runner
+    assert isinstance(runner, ThreadRunner)
+    return runner

@@ -7,7 +7,7 @@ from typing import Any
 
 from greensock.base_server import BaseServer
 from greensock.handler_making import class_of
-from greensock.handler_shape import HandlerShape, is_own
+from greensock.handler_shape import HandlerTraits, is_own
 from greensock.handlers import BaseRequestHandler, name_of
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
@@ -71,13 +71,14 @@ def where_turns_run(server_class: type) -> str:
 
 def idle_clients(handler_class: Any, server: Any = None) -> str:
     """What an idle client of a handler class costs, in words, and why."""
-    shape = HandlerShape(handler_class)
+    shape = HandlerTraits(handler_class)
     # A functools.partial has no attributes of the class's.
     cls = class_of(handler_class)
     if isinstance(server, ForkingMixIn):
         shape = shape.in_children()
     kept = "as long as handle() runs"
-    if server is not None and not getattr(server, "_gs_is_stream", lambda: True)():
+    service = getattr(server, "_greensock", None)
+    if service is not None and not service.is_of_streams():
         return "none, they send datagrams"
     if shape.request_wise:
         text = "parked" if shape.waits_for_data else "parked from their first request on"

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from greensock.handlers import note_class_settings
+from greensock.handlers import check_class_settings
 from greensock.setting_values import check_value, is_setting
 
 
@@ -74,7 +74,7 @@ class Settings:
                 setattr(cls, name, value)
                 changed = True
         if changed:
-            note_class_settings(cls)
+            check_class_settings(cls)
 
     def unmet(self) -> list[str]:
         """Names of classes that settings are for, and that were never made."""

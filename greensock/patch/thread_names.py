@@ -8,37 +8,38 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from greensock import endings
 from greensock.hub.workers import WorkerPool
 from greensock.mixins.child_turns import ChildTurn
-from greensock.mixins.forks import ForkingMixIn
-from greensock.mixins.greenlets import GreenletMixIn
+from greensock.mixins.forks import ForkingMixIn, ForkRunner
+from greensock.mixins.greenlets import GreenletMixIn, GreenletRunner
+from greensock.runner import Runner
+from greensock.service import Service
 
-#: Servers whose handlers the end of the program waits for, as it does for threads.
-_outlasting: weakref.WeakSet[Any] = weakref.WeakSet()
+#: Runners whose handlers the end of the program waits for, as it does for threads.
+_outlasting: weakref.WeakSet[_GreenletsAsThreads] = weakref.WeakSet()
 
 
 def _wait_for_handlers() -> None:
-    for server in list(_outlasting):
-        if not server.daemon_threads and server._gs_pool is not None and server._gs_pool.is_here():
-            server._gs_pool.join()
+    for runner in list(_outlasting):
+        if runner.is_waited_for() and runner.pool is not None and runner.pool.is_here():
+            runner.pool.join()
 
 
 class Handlers:
     """A server's `_threads`: what is running, to be waited for. It has no threads to show."""
 
-    def __init__(self, server: Any) -> None:
-        self._server = server
+    def __init__(self, runner: _GreenletsAsThreads | _ChildrenAsThreads) -> None:
+        self._runner = runner
 
     def append(self, thread: object) -> None:
         """Nothing to note: greenlets and children are known already."""
 
     def join(self) -> None:
         """Wait until no handler runs."""
-        self._server._wait_for_requests()
+        self._runner.wait_for_requests()
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())
@@ -51,7 +52,66 @@ class _HandlersOfServer:
     """The class attribute `_threads`; what a program assigns to the instance comes first."""
 
     def __get__(self, server: Any, owner: type) -> Any:
-        return self if server is None else Handlers(server)
+        return self if server is None else Handlers(server._greensock.runner)
+
+
+class _GreenletsAsThreads(GreenletRunner):
+    """Greenlets that a program takes for threads."""
+
+    server: Any
+
+    def is_waited_for(self) -> bool:
+        """Whether the end of the program waits for them."""
+        return not self.server.daemon_threads
+
+    def blocks_on_close(self) -> bool:
+        """Nobody waits for daemons, whatever block_on_close says."""
+        return super().blocks_on_close() and self.is_waited_for()
+
+    def pool_here(self) -> WorkerPool:
+        """As of other greenlets; the end of the program will wait for it."""
+        if self.pool is None:
+            # Once, however many servers there are.
+            atexit.unregister(_wait_for_handlers)
+            atexit.register(_wait_for_handlers)
+            _outlasting.add(self)
+        return super().pool_here()
+
+    def wait_for_requests(self) -> None:
+        """Wait until no handler runs."""
+        if self.pool is not None and not self.pool.is_worker():
+            self.pool.join()
+
+
+class _ChildrenAsThreads(ForkRunner):
+    """Children that a program takes for threads."""
+
+    server: Any
+    #: In a child: its turn, until the hook comes for it, and its exit status then.
+    _turn_here: ChildTurn | None = None
+    _status = 0
+
+    def blocks_on_close(self) -> bool:
+        """Nobody waits for daemons, whatever block_on_close says."""
+        return super().blocks_on_close() and not self.server.daemon_threads
+
+    def run_child_turn(self, turn: ChildTurn) -> int:
+        """In the child: run the turn through the program's hook."""
+        self._turn_here = turn
+        self.server.process_request_thread(turn.client.request, turn.client.address)
+        return self._status
+
+    def process_in_thread(self, request: Any, client_address: Any) -> None:
+        """What the hook `process_request_thread` does."""
+        turn, self._turn_here = self._turn_here, None
+        if turn is None:
+            self.service.endings.serve_dedicated(request, client_address)
+        else:
+            self._status = super().run_child_turn(turn)
+
+    def wait_for_requests(self) -> None:
+        """Wait until no handler runs."""
+        self.server.collect_children(blocking=True)
 
 
 class _ThreadNames:
@@ -65,13 +125,11 @@ class _ThreadNames:
     block_on_close = True
     _threads: Any = _HandlersOfServer()
 
-    def _gs_blocks_on_close(self) -> bool:
-        # Nobody waits for daemons, whatever block_on_close says.
-        return self.block_on_close and not self.daemon_threads
-
 
 class GreenletsForThreads(_ThreadNames, GreenletMixIn):
     """ThreadingMixIn whose threads are greenlets of the serving thread's hub."""
+
+    _greensock_runner: Callable[[Service], Runner] = _GreenletsAsThreads
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -83,19 +141,6 @@ class GreenletsForThreads(_ThreadNames, GreenletMixIn):
         """As in a server without a mixin but in a greenlet; errors are handled here."""
         GreenletMixIn.process_request_greenlet(self, request, client_address)
 
-    def _gs_pool_here(self) -> WorkerPool:
-        if self._gs_pool is None:
-            # Once, however many servers there are.
-            atexit.unregister(_wait_for_handlers)
-            atexit.register(_wait_for_handlers)
-            _outlasting.add(self)
-        return super()._gs_pool_here()
-
-    def _wait_for_requests(self) -> None:
-        pool = self._gs_pool
-        if pool is not None and not pool.is_worker():
-            pool.join()
-
 
 def _call_thread_hook(self: Any, request: Any, client_address: Any) -> None:
     self.process_request_thread(request, client_address)
@@ -104,22 +149,10 @@ def _call_thread_hook(self: Any, request: Any, client_address: Any) -> None:
 class ChildrenForThreads(_ThreadNames, ForkingMixIn):
     """ThreadingMixIn whose threads are children."""
 
-    _turn_here: ChildTurn | None = None
-    _status = 1
+    _greensock_runner: Callable[[Service], Runner] = _ChildrenAsThreads
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """As in a server without a mixin but in a child; errors are handled here."""
-        turn, self._turn_here = self._turn_here, None
-        if turn is None:
-            endings.serve_whole(self, request, client_address)
-        else:
-            self._status = ForkingMixIn._gs_run_child_turn(self, turn)
-
-    def _gs_run_child_turn(self, turn: ChildTurn) -> int:
-        self._turn_here = turn
-        self._status = 0
-        self.process_request_thread(turn.client.request, turn.client.address)
-        return self._status
-
-    def _wait_for_requests(self) -> None:
-        self.collect_children(blocking=True)
+        runner = self._greensock.runner
+        assert isinstance(runner, _ChildrenAsThreads)
+        runner.process_in_thread(request, client_address)

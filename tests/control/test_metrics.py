@@ -52,7 +52,7 @@ def test_every_field_of_stats_is_told_once(counts: bool) -> None:
     registry = CollectorRegistry()
     with greensock.TCPServer(ANY_PORT, Echo) as server:
         server.count_bytes = counts
-        server._gs_counters.add_timeout("idle")
+        server._greensock.counters.add_timeout("idle")
         registry.register(ServerCollector(server, "mine"))
         samples = [sample for metric in registry.collect() for sample in metric.samples]
         assert registry.get_sample_value(

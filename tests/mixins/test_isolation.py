@@ -357,7 +357,7 @@ def look_for_neighbours(name: str) -> None:
         } | {
             os.readlink(f"/proc/self/fd/{request.fileno()}")
             for each in neighbours
-            for request in each._gs_serving.lot.clients
+            for request in each._greensock.run.lot.clients
         }
         assert len(of_servers) == 2 * len(neighbours) + 2
         address = stack.enter_context(running(make_server(FORKING, globals()[name], linger=0)))

@@ -160,8 +160,9 @@ def test_silent_clients_hold_nothing(serving: Any, mixin: str, handler: Any) -> 
         assert threading.active_count() == threads
         assert children() == processes
         if mixin == GREENLET:
-            eventually(lambda: server._gs_pool is None or server._gs_pool.busy == 0)
-        assert all(request._tls is None for request in server._gs_serving.lot.clients), (
+            runner = server._greensock.runner
+            eventually(lambda: runner.pool is None or runner.pool.busy == 0)
+        assert all(request._tls is None for request in server._greensock.run.lot.clients), (
             "no OpenSSL connection before the first byte"
         )
         if mixin == FORKING:
@@ -171,7 +172,7 @@ def test_silent_clients_hold_nothing(serving: Any, mixin: str, handler: Any) -> 
         # Half open, they are parked again.
         eventually(
             lambda: (
-                all(request._tls is not None for request in list(server._gs_serving.lot.clients))
+                all(request._tls is not None for request in list(server._greensock.run.lot.clients))
                 and server.stats().parked == 100
                 and threading.active_count() == threads
             )

@@ -13,7 +13,7 @@ import pytest
 
 from greensock.testing import running
 
-from ..clients import eventually
+from ..clients import eventually, wait_until_silent
 from ..separate_process import HERE, LIBUV, PATCHED, REPOSITORY, STUCK, UNPATCHED
 from ..server_kinds import FORKING, ClassicEcho, Echo, Holding, in_each_process, make_server
 from .certificates import NAME, BioClient, TlsClient, authority, server_context, write_pem
@@ -42,13 +42,6 @@ def tls_clients(address: Any, count: int) -> Iterator[list[TlsClient]]:
         ]
 
 
-def silent(server: Any, count: int) -> None:
-    """Wait until `count` children wait for their client."""
-    eventually(
-        lambda: sum(each.mark.silent_since > 0 for each in server._gs_kept_children()) == count
-    )
-
-
 class Goodbye(Pid):
     def setup(self) -> None:
         super().setup()
@@ -67,7 +60,7 @@ def drain_silent() -> None:
         with BioClient(address) as begun:
             begun.try_to_shake_hands()
             begun.pull()
-            silent(server, 3)
+            wait_until_silent(server, 3)
             report = server.drain(20)
             assert report[:3] == (0, 3, ())
             assert asking.line() == b"goodbye\n"
@@ -106,7 +99,7 @@ def close_while_silent(block_on_close: bool) -> None:
     with running(server) as address, tls_clients(address, 2) as each:
         for client in each:
             client.ask(b"x\n")
-        silent(server, 2)
+        wait_until_silent(server, 2)
         server.server_close()
         for client in each:
             # Closed, not drained: as for parked clients, nobody says goodbye.
@@ -126,12 +119,12 @@ def drain_after_serving() -> None:
     thread.start()
     with tls_clients(server.server_address, 1) as (client,):
         client.ask(b"x\n")
-        silent(server, 1)
+        wait_until_silent(server, 1)
         server.shutdown()
         thread.join()
         # Nobody is there to wait for others; this client still has its child.
         client.ask(b"x\n")
-        silent(server, 1)
+        wait_until_silent(server, 1)
         assert server.drain(20).cut == ()
         assert client.line() == b"goodbye\n"
         assert client.line() == b""
@@ -147,9 +140,9 @@ def make_room() -> None:
     """Who has been silent longest goes; who is busy stays."""
     server = tls_server(Holding, max_children=3, overflow="evict")
     with running(server) as address, tls_clients(address, 3) as (busy, first, second):
-        children = server._gs_kept_children()
+        children = server._greensock.runner.kept_children()
         for client, child in ((first, children[1]), (second, children[2])):
-            silent(server, 3)
+            wait_until_silent(server, 3)
             before = child.mark.silent_since
             assert client.ask(b"x\n") == b"begun\n"
             assert client.ask(b"y\n") == b"y\n"
@@ -162,7 +155,7 @@ def make_room() -> None:
             # Now all three are busy: room is made once one of them is not.
             with BioClient(address) as later:
                 later.try_to_shake_hands()
-                eventually(lambda: server._gs_serving.ready)
+                eventually(lambda: server._greensock.run.ready)
                 assert busy.ask(b"y\n") == b"y\n"
                 assert busy.line() == b""
                 later.shake_hands()
@@ -183,7 +176,7 @@ def test_silent_client_is_not_closed_for_another(overflow: str) -> None:
         pid = client.ask(b"x\n")
         with BioClient(address) as waiting:
             waiting.try_to_shake_hands()
-            eventually(lambda: server._gs_serving.ready)
+            eventually(lambda: server._greensock.run.ready)
             for _ in range(3):
                 # Sent away, it would be answered once more at most.
                 assert client.ask(b"x\n") == pid
@@ -232,7 +225,7 @@ def test_handler_of_http_server_is_let_go_too() -> None:
         client.tls.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
         while client.line() != b"x\n":
             pass
-        silent(server, 1)
+        wait_until_silent(server, 1)
         assert server.drain(20)[:3] == (0, 1, ())
 
 
@@ -240,7 +233,7 @@ def test_client_in_its_own_handle_keeps_its_child() -> None:
     server = tls_server(ClassicEcho)
     with running(server) as address, tls_clients(address, 1) as (client,):
         assert client.ask(b"x\n") == b"x\n"
-        assert server._gs_kept_children() == []
+        assert server._greensock.runner.kept_children() == []
         client.close()
 
 

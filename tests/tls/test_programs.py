@@ -50,7 +50,7 @@ def test_a_thousand_idle_clients_hold_no_thread_and_no_greenlet(serving: Any, mi
         wait_until_parked(server, 1000)
         eventually(lambda: threading.active_count() == threads)
         if mixin == GREENLET:
-            eventually(lambda: server._gs_pool.busy == 0)
+            eventually(lambda: server._greensock.runner.pool.busy == 0)
         assert crowd[500].ask(b"y\n") == b"y\n"
 
 
@@ -146,7 +146,7 @@ def test_several_may_push_to_one_slow_client(serving: Any, mixin: str) -> None:
     with TlsClient(address) as client:
         assert client.ask(b"x\n") == b"x\n"
         wait_until_parked(server, 1)
-        (request,) = server._gs_serving.lot.clients
+        (request,) = server._greensock.run.lot.clients
 
         def push(block: bytes) -> None:
             for start in range(0, len(block), 50_000):
@@ -174,7 +174,7 @@ def start_pushing(server: Any, mixin: str, push: Any, blocks: list[bytes]) -> li
             thread.start()
         return threads
     # In greenlets of the server's hub.
-    server._gs_serving.do_soon(lambda: [gevent.spawn(push, block) for block in blocks])
+    server._greensock.run.do_soon(lambda: [gevent.spawn(push, block) for block in blocks])
     return []
 
 

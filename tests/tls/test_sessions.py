@@ -108,7 +108,7 @@ def test_no_byte_for_the_handler_no_turn(serving: Any, mixin: str) -> None:
         client.plain.sendall(first[:1])
         client.plain.sendall(first[1:-1])
         # Parked again, after it was looked at.
-        eventually(lambda: server._gs_serving is not None and server.stats().parked == 1)
+        eventually(lambda: server._greensock.run is not None and server.stats().parked == 1)
         assert turns == []
         client.plain.sendall(first[-1:] + second[:3])
         assert client.read() == b"1 first\n"
