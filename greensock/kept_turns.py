@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from greensock import draining
+from greensock.goodbyes import QUEUE_GRACE, say_goodbye
 from greensock.hub import option_limits
 from greensock.hub.crowd import Crowd
 from greensock.hub.kept_children import KeptChild
@@ -22,7 +22,7 @@ from greensock.lingering_turns import run_lingering_turn
 from greensock.turns import END, PARK, Lingering, Outcome
 
 #: In a child that was forked during a drain: seconds for the client to say what it came for.
-LAST_CHANCE = draining.QUEUE_GRACE
+LAST_CHANCE = QUEUE_GRACE
 
 _Run = Callable[[Any, Client, float, Crowd | None, Lingering], Outcome]
 
@@ -64,7 +64,7 @@ def _next_bytes(server: Any, client: Client, kept: KeptChild) -> bytes:
         return data
     if kept.crowd.is_waiting():
         if began < kept.mark.drained_at:
-            draining.say_goodbye(server, client)
+            say_goodbye(server, client)
     else:
         kept.end_silence()
         server._gs_note_silence(client)

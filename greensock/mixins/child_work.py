@@ -7,7 +7,7 @@ import os
 from typing import Any, NoReturn
 
 from greensock import forks_of_programs, kept_turns, lingering_turns, process_servers, turns
-from greensock.draining import say_goodbye
+from greensock.goodbyes import say_goodbye
 from greensock.hub import children
 from greensock.hub.lot import ENDING, Client
 from greensock.mixins.child_turns import PARKS, ChildTurn
