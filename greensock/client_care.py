@@ -63,7 +63,7 @@ class ClientCare(OpenClients):
 
     def __init__(self) -> None:
         #: What clients keep in context variables, of those who do.
-        self._gs_contexts: client_contexts.Contexts = {}
+        self._gs_contexts = client_contexts.Contexts()
         #: The greenlet that serves, and whether it has context variables of its own.
         self._gs_greenlet: Any = None
         self._gs_has_context = False
@@ -160,7 +160,7 @@ class ClientCare(OpenClients):
             # As that does, where there is nothing yet to be kept apart.
             outcome = turns.serve_turn(self, client, self._gs_turn)
             if me.gr_context is not None:
-                client_contexts.keep(contexts, client, me.gr_context)
+                contexts.keep(client, me.gr_context)
                 me.gr_context = None
         if self._gs_serving is not None:
             self._gs_serving.settle(client, outcome)

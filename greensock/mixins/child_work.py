@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from greensock import forks_of_programs, kept_turns, lingering_turns, process_servers, turns
 from greensock.goodbyes import say_goodbye
-from greensock.hub import children
+from greensock.hub import children, lot
 from greensock.hub.lot import ENDING, Client
 from greensock.mixins.child_turns import PARKS, ChildTurn
 from greensock.net import listening
@@ -29,6 +29,7 @@ def become_child(server: Any, turn: ChildTurn) -> NoReturn:
 def _work(server: Any, turn: ChildTurn) -> NoReturn:
     status = 1
     try:
+        lot.leave_to_parent()
         _leave_parent(server, turn.client)
         status = server._gs_run_child_turn(turn)
     finally:
