@@ -10,14 +10,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from greensock import tls_children, tls_turns
+from greensock import tls_turns
 from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
 from greensock.net import listening, tls_contexts
-from greensock.net.blocking_tls_sockets import BlockingTlsSocket
 from greensock.net.tls_farewells import Farewells
 from greensock.net.tls_sessions import Terms
-from greensock.net.tls_sockets import TlsSocket
+from greensock.net.tls_sockets import BlockingTlsSocket, TlsSocket
 from greensock.turns import Outcome
 
 # Seconds for a client to read until there is room for close_notify, where the program has set
@@ -96,7 +95,7 @@ class TlsServing:
 
     def run_turns(self, client: Client, kept: KeptChild) -> Outcome:
         """In that child: run them."""
-        return tls_children.run_turns(self._server, client, kept)
+        return tls_turns.run_kept_turns(self._server, client, kept)
 
     def note_silence(self, client: Client) -> bool:
         """Note a parked client whose time is over; False if that was not its handshake's."""

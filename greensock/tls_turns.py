@@ -16,8 +16,9 @@ import logging
 from time import monotonic
 from typing import Any
 
-from greensock import lingering_turns, turns
+from greensock import kept_turns, lingering_turns, turns
 from greensock.hub.crowd import Crowd
+from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import ENDING, Client
 from greensock.net.tls_sockets import TlsSocket
 from greensock.turns import END, GO_ON, PARK, Lingering, Outcome
@@ -144,3 +145,29 @@ def _linger_over_handshake(
             return outcome
         if not client.request._await_bytes(keep_until - monotonic(), crowd):
             return PARK
+
+
+def run_kept_turns(server: Any, client: Client, kept: KeptChild) -> Outcome:
+    """Run all turns of a client in the one child that has its session, from the handshake on."""
+    if not _greet_in_child(server, client, kept):
+        return END
+    return kept_turns.run_turns(server, client, kept, run_lingering_turn)
+
+
+def _greet_in_child(server: Any, client: Client, kept: KeptChild) -> bool:
+    """Complete the handshake; False if there is no session."""
+    request = client.request
+    try:
+        while not request.handshake_now():
+            patience = kept_turns.LAST_CHANCE if server.draining else request.timeout
+            is_dismissed = not kept.begin_silence(monotonic())
+            if is_dismissed or not request._await_bytes(patience, kept.crowd):
+                # Either its time is over, or it is not to be waited for.
+                is_dismissed = is_dismissed or server.draining or kept.crowd.is_waiting()
+                if is_dismissed:
+                    raise ConnectionAbortedError("it was not waited for")
+            kept.end_silence()
+    except OSError as error:
+        note_failure(server, request, client.address, error)
+        return False
+    return True
