@@ -23,6 +23,9 @@ from greensock.hub.interrupts import left_frames
 # Modules whose methods do to a socket what the program asked for.
 _LIBRARIES = {"greensock", "gevent", "socket", "socketserver", "ssl"}
 
+# The module that receives before it runs a handler.
+_TURNS = "greensock.turns"
+
 # What a handler calls its client's socket.
 _CONNECTIONS = ("request", "connection", "socket")
 
@@ -94,10 +97,10 @@ def _of_methods(frames: list[tuple[FrameType, int]], connections: list[Any]) -> 
         me = frame.f_locals.get("self")
         if _is_one_of(me, connections):
             return True
-        library, _, module = frame.f_globals.get("__name__", "").partition(".")
-        if library not in _LIBRARIES:
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in _LIBRARIES:
             return None
-        if module == "turns" and _is_one_of(frame.f_locals.get("request"), connections):
+        if module == _TURNS and _is_one_of(frame.f_locals.get("request"), connections):
             # The first read of a turn, unless it was the handler that did not get on.
             return True if frame is frames[-1][0] else None
         for sock in (me, _below(me), frame.f_locals.get("sock")):
