@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import socket
 from collections import deque
@@ -10,7 +9,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greensock import whereabouts
-from greensock.hub import client_contexts, lifetime
+from greensock.goodbyes import QUEUE_GRACE, say_goodbye
+from greensock.hub import lifetime
 from greensock.hub.lot import PARKED, Client
 from greensock.hub.waiting import look_at_the_clock
 from greensock.hub.waking import Latch
@@ -32,16 +32,9 @@ _AT_ONCE = 100
 # is one in thousands.
 _GOODBYES = 16
 
-#: Seconds for which a client out of the kernel's queue may take to say what it came for. It may
-#: have connected a microsecond ago.
-QUEUE_GRACE = 1.0
-
 # Clients taken from the kernel's queue: twice what fits into one of Linux's default size. Who
 # connects faster than that for as long as this takes is a flood.
 _MOST_QUEUED = 2 * socket.SOMAXCONN
-
-# Seconds that `on_drain` may take to write to a client who does not read.
-_GOODBYE = 0.2
 
 # Seconds between two looks whether a drain is still to wait for those who answer datagrams.
 _LOOK_INTERVAL = 0.1
@@ -73,22 +66,6 @@ class Drained(NamedTuple):
     parked: int
     cut: tuple[Cut, ...]
     seconds: float
-
-
-def say_goodbye(service: Service, client: Client) -> None:
-    """Call an overridden `on_drain` for a client that is about to be closed."""
-    if client.handler is None or not service.has_hook("on_drain"):
-        return
-    handler = service.runner.handler_of(client)
-    if handler is None:
-        return
-    try:
-        client.request.settimeout(_GOODBYE)
-        client_contexts.run_apart(
-            service.contexts, client, functools.partial(service.server.on_drain, handler)
-        )
-    except BaseException as error:  # noqa: BLE001 - raised again if it is the owner's
-        service.endings.tell_beside(client.request, client.address, error)
 
 
 class Drain:

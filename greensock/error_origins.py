@@ -24,7 +24,7 @@ from greensock.hub.interrupts import left_frames
 _LIBRARIES = {"greensock", "gevent", "socket", "socketserver", "ssl"}
 
 # Where a turn's first read is made.
-_TURNS = ("turns", "tls_turns")
+_TURNS = ("greensock.turns", "greensock.tls_turns")
 
 # What a handler calls its client's socket.
 _CONNECTIONS = ("request", "connection", "socket")
@@ -97,8 +97,8 @@ def _of_methods(frames: list[tuple[FrameType, int]], connections: list[Any]) -> 
         me = frame.f_locals.get("self")
         if _is_one_of(me, connections):
             return True
-        library, _, module = frame.f_globals.get("__name__", "").partition(".")
-        if library not in _LIBRARIES:
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] not in _LIBRARIES:
             return None
         if module in _TURNS and _is_one_of(frame.f_locals.get("request"), connections):
             # The first read of a turn, unless it was the handler that did not get on.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from greensock import draining
+from greensock.goodbyes import QUEUE_GRACE, say_goodbye
 from greensock.hub import option_limits
 from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from greensock.service import Service
 
 #: In a child that was forked during a drain: seconds for the client to say what it came for.
-LAST_CHANCE = draining.QUEUE_GRACE
+LAST_CHANCE = QUEUE_GRACE
 
 
 def run_all(service: Service, client: Client, kept: KeptChild) -> Outcome:
@@ -60,7 +60,7 @@ def _next_bytes(service: Service, client: Client, kept: KeptChild) -> bytes:
         return data
     if kept.crowd.is_waiting():
         if began < kept.mark.drained_at:
-            draining.say_goodbye(service, client)
+            say_goodbye(service, client)
     else:
         kept.end_silence()
         service.note_silence(client)

@@ -116,7 +116,7 @@ class Runner:
             # As that does, where there is nothing yet to be kept apart.
             outcome = turns.serve(client)
             if me.gr_context is not None:
-                client_contexts.keep(contexts, client, me.gr_context)
+                contexts.keep(client, me.gr_context)
                 me.gr_context = None
         if service.run is not None:
             service.run.settle(client, outcome)

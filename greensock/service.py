@@ -66,7 +66,7 @@ class Service(Settings):
         self.renewals = renewals
         self.counters = Counters()
         #: What clients keep in context variables, of those who do.
-        self.contexts: client_contexts.Contexts = {}
+        self.contexts = client_contexts.Contexts()
         #: The greenlet that serves, and whether it has context variables of its own.
         self.greenlet: Any = None
         self.has_context = False

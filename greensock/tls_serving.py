@@ -10,16 +10,15 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from greensock import tls_children, tls_turns
+from greensock import tls_turns
 from greensock.handler_shape import HandlerTraits
 from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
 from greensock.net import listening, tls_contexts
-from greensock.net.blocking_tls_sockets import BlockingTlsSocket
 from greensock.net.request_sockets import OriginalSocket
 from greensock.net.tls_farewells import Farewells
 from greensock.net.tls_sessions import Terms
-from greensock.net.tls_sockets import TlsSocket
+from greensock.net.tls_sockets import BlockingTlsSocket, TlsSocket
 from greensock.outcomes import Outcome
 from greensock.tls_turns import TlsTurns
 from greensock.transport import Transport
@@ -131,7 +130,7 @@ class TlsTransport(Transport):
 
     def run_kept(self, client: Client, kept: KeptChild) -> Outcome:
         """In that child: run them."""
-        return tls_children.run_all(self._service, client, kept)
+        return tls_turns.run_kept(self._service, client, kept)
 
     def close(self) -> None:
         """Let go of whoever leaves no room for the end of its session."""

@@ -15,15 +15,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from greensock import lingering_turns
+from greensock import kept_turns, lingering_turns
 from greensock.hub.crowd import Crowd
+from greensock.hub.kept_children import KeptChild
 from greensock.hub.lot import Client
 from greensock.net.tls_sockets import TlsSocket
 from greensock.outcomes import END, GO_ON, PARK, Lingering, Outcome
 from greensock.stats import Counters
 from greensock.turns import Turns
+
+if TYPE_CHECKING:
+    from greensock.service import Service
 
 _log = logging.getLogger("greensock.tls")
 
@@ -158,3 +162,29 @@ class TlsTurns(Turns):
                 return outcome
             if not client.request._await_bytes(keep_until - monotonic(), crowd):
                 return PARK
+
+
+def run_kept(service: Service, client: Client, kept: KeptChild) -> Outcome:
+    """Run all turns of a client in the one child that has its session, from the handshake on."""
+    if not _greet_in_child(service, client, kept):
+        return END
+    return kept_turns.run_all(service, client, kept)
+
+
+def _greet_in_child(service: Service, client: Client, kept: KeptChild) -> bool:
+    """Complete the handshake; False if there is no session."""
+    request, server = client.request, service.server
+    try:
+        while not request.handshake_now():
+            patience = kept_turns.LAST_CHANCE if server.draining else request.timeout
+            is_dismissed = not kept.begin_silence(monotonic())
+            if is_dismissed or not request._await_bytes(patience, kept.crowd):
+                # Either its time is over, or it is not to be waited for.
+                is_dismissed = is_dismissed or server.draining or kept.crowd.is_waiting()
+                if is_dismissed:
+                    raise ConnectionAbortedError("it was not waited for")
+            kept.end_silence()
+    except OSError as error:
+        note_failure(service.counters, request, client.address, error)
+        return False
+    return True

@@ -24,7 +24,7 @@ from gevent._waiter import Waiter
 from gevent.hub import Hub
 from greenlet import greenlet
 
-from greensock.hub import lot, signal_wakeup
+from greensock.hub import signal_wakeup
 from greensock.hub.waiting import READ, WRITE, new_watcher
 
 # Arbitrary: seconds between looks at a child whose exit cannot be watched.
@@ -222,7 +222,6 @@ def run_in_child(run: Callable[[], NoReturn]) -> NoReturn:
     gc.freeze()
     _left.clear()
     signal_wakeup.leave_to_parent()
-    lot.leave_to_parent()
     old = get_hub_if_exists()
     if old is not None:
         old.loop.reinit()

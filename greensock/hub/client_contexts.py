@@ -17,14 +17,20 @@ from greensock.hub.lot import Client
 
 _Result = TypeVar("_Result")
 
-#: The contexts of the clients who keep something.
-Contexts = dict[Client, Context]
 
+class Contexts(dict[Client, Context]):
+    """The contexts of the clients who keep something."""
 
-def keep(contexts: Contexts, client: object, context: Context) -> None:
-    """After a turn that ran in `context`: keep it, if the client has turns to come."""
-    if type(client) is Client and client.handler is not None and len(context):
-        contexts[client] = context
+    __slots__ = ()
+
+    def take(self, job: object) -> Context | None:
+        """The context of a client who has kept something; of nothing else that is run."""
+        return self.pop(job, None) if type(job) is Client else None
+
+    def keep(self, job: object, context: Context) -> None:
+        """After a turn that ran in `context`: keep it, if the client has turns to come."""
+        if type(job) is Client and job.handler is not None and len(context):
+            self[job] = context
 
 
 def run_in_thread(contexts: Contexts, client: Client, run: Callable[[], object]) -> None:
@@ -32,13 +38,13 @@ def run_in_thread(contexts: Contexts, client: Client, run: Callable[[], object])
     context = contexts.pop(client, None)
     if context is not None:
         context.run(run)
-        keep(contexts, client, context)
+        contexts.keep(client, context)
         return
     before = copy_context()
     run()
     after = copy_context()
     if after != before:
-        keep(contexts, client, after)
+        contexts.keep(client, after)
 
 
 def run_apart(contexts: Contexts, client: Client | None, run: Callable[[], _Result]) -> _Result:
@@ -57,4 +63,4 @@ def run_apart(contexts: Contexts, client: Client | None, run: Callable[[], _Resu
     finally:
         context, me.gr_context = me.gr_context, own
         if context is not None and context != own:
-            keep(contexts, client, context)
+            contexts.keep(client, context)

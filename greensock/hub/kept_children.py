@@ -1,7 +1,7 @@
 """Children that keep their client between its turns, as the parent sees them.
 
 A TLS session cannot leave the child that it began in, so its client is not parked in the lot but
-waited for in the child (see `greensock.tls_children`). What the parent does to parked clients it
+waited for in the child (see `greensock.kept_turns`). What the parent does to parked clients it
 asks such a child to do: to send its client away once that is silent, for a drain, because the
 server is closed, or to make room.
 """

@@ -14,14 +14,12 @@ from contextvars import Context
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from gevent import get_hub
-from gevent._hub_local import get_hub_if_exists
-
 from greensock.hub import option_limits, strays
 from greensock.hub.client_descriptors import ClientDescriptors
+from greensock.hub.lifetime import is_hub
 from greensock.hub.option_limits import limits
 from greensock.hub.silences import Silence, rounded
-from greensock.hub.waiting import READ, calls_back_last_first
+from greensock.hub.waiting import READ, calls_back_last_first, this_hub
 
 # How many timeouts are kept to the millisecond. Handlers that draw theirs at random would otherwise
 # have a list and a timer for each client. Arbitrary: far above what one program's handlers use, far
@@ -148,7 +146,7 @@ class Lot:
         on_silent: Callable[[Client], None],
         wake: Callable[[], None],
     ) -> None:
-        self._hub = get_hub()
+        self._hub = this_hub()
         self._loop = self._hub.loop
         self.ready, self.schedule, self._dispatch = queue
         #: Clients who are found ready in this turn of the loop, in the order of its calls.
@@ -337,7 +335,7 @@ class Lot:
         client = self.clients.get(request)
         if client is None or client.state is not PARKED:
             return True
-        if get_hub_if_exists() is not self._hub:
+        if not is_hub(self._hub):
             self.forsaken.append(request)
             self._wake()
             return False

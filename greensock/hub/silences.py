@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gevent import get_hub
+from greensock.hub.waiting import new_timer
 
 # By how much a timeout is rounded up where there are too many of them: up to a 64th.
 _STEPS = 128
@@ -35,8 +35,7 @@ class Silence:
         self._timeout = timeout
         self._on_expired = on_expired
         self._deadlines: dict[Any, float] = {}
-        self._loop = get_hub().loop
-        self._timer = self._loop.timer(max(timeout, 0.001), ref=False)
+        self._timer = new_timer(timeout)
 
     def add(self, client: Any) -> None:
         self._deadlines[client] = monotonic() + self._timeout
@@ -63,7 +62,7 @@ class Silence:
 
     def _arm(self, delay: float) -> None:
         self._timer.close()
-        self._timer = self._loop.timer(max(delay, 0.001), ref=False)
+        self._timer = new_timer(delay)
         self._timer.start(self._expire)
 
     def _expire(self) -> None:

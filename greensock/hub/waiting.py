@@ -33,6 +33,11 @@ _LAST_LOOK = 0.05
 _TIMED_OUT = object()
 
 
+def this_hub() -> Any:
+    """The hub of this thread, which is made if there is none yet: to tell it from others later."""
+    return get_hub()
+
+
 def new_watcher(fd: int, events: int) -> Any:
     """An inactive watcher of `fd` on this thread's hub; whoever asked closes it before `fd`.
 

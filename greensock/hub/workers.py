@@ -12,22 +12,34 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextvars import Context
+from typing import Any, Protocol
 from weakref import getweakrefcount
 
 from gevent import get_hub, getcurrent, sleep
 from gevent._hub_local import get_hub_if_exists
 from greenlet import GreenletExit, greenlet
 
-from greensock.hub import client_contexts, interrupts, lifetime
+from greensock.hub import interrupts, lifetime
 from greensock.hub.loop_ends import call_soon
-from greensock.hub.lot import Client
 from greensock.hub.waiting import READ, leave_for, new_watcher
 from greensock.hub.waking import Latch
 
 # A burst of handlers that block leaves as many idle workers behind; each keeps about 6 KiB of
 # stack. Arbitrary: enough for what is busy between two blockings, too few to matter (400 KiB).
 _MAX_IDLE = 64
+
+
+class JobContexts(Protocol):
+    """What jobs keep in context variables, from one run to the next; most keep nothing."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, job: Any) -> Context | None:
+        """The context that a job is to run in, if one was kept for it."""
+
+    def keep(self, job: Any, context: Context) -> None:
+        """After a job that ran in `context`: keep it, if it is wanted again."""
 
 
 class WorkerPool:
@@ -38,19 +50,19 @@ class WorkerPool:
             others had their turn. It must not raise but for KeyboardInterrupt and the like, which
             go to the hub and with it to the main greenlet.
         limit: the most workers that may be busy at once, or None; asked each time.
-        contexts: the contexts of those jobs, clients, who keep something in theirs.
+        contexts: of those jobs that keep something in theirs.
     """
 
     def __init__(
         self,
         run: Callable[[Any], bool],
         limit: Callable[[], int | None],
-        contexts: client_contexts.Contexts | None = None,
+        contexts: JobContexts | None = None,
     ) -> None:
         self._hub = get_hub()
         self._run = run
         self._limit = limit
-        self._contexts = {} if contexts is None else contexts
+        self._contexts = contexts
         #: The queue. Whoever appends to it while it is empty calls `schedule()`.
         self.jobs: deque[Any] = deque()
         self._unfinished: list[Any] = []
@@ -294,14 +306,15 @@ class WorkerPool:
         refs = count_references(me)
         while jobs:
             job = jobs.popleft()
-            if contexts and type(job) is Client:
-                me.gr_context = contexts.pop(job, None)
+            if contexts:
+                me.gr_context = contexts.take(job)
             if run(job):
                 self._unfinished.append(job)
             context = me.gr_context
             if context is not None:
                 me.gr_context = None
-                client_contexts.keep(contexts, job, context)
+                if contexts is not None:
+                    contexts.keep(job, context)
             job = context = None
             if self._dispatched is not me:
                 # It blocked: who resumed it may hold a reference just now, so that only at rest

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from greensock import forks_of_programs, lingering_turns, process_servers
-from greensock.draining import say_goodbye
-from greensock.hub import children
+from greensock.goodbyes import say_goodbye
+from greensock.hub import children, lot
 from greensock.hub.crowd import Crowd
 from greensock.hub.lot import ENDING, Client
 from greensock.mixins.child_turns import PARKS, ChildTurn
@@ -32,6 +32,7 @@ def become_child(service: Service, turn: ChildTurn, run: Callable[[ChildTurn], i
 def _work(service: Service, turn: ChildTurn, run: Callable[[ChildTurn], int]) -> NoReturn:
     status = 1
     try:
+        lot.leave_to_parent()
         _leave_parent(service, turn.client)
         status = run(turn)
     finally:

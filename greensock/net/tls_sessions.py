@@ -52,8 +52,8 @@ class Terms:
         self.see_off = see_off
 
 
-#: Held while a context is changed (`tls_contexts.reload`) or a connection made from it: OpenSSL
-#: copies a context's certificate without a lock. Signal handlers may come in between.
+#: Held while a context is changed (`tls_contexts.replace_certificate`) or a connection made from
+#: it: OpenSSL copies a context's certificate without a lock. Signal handlers may come in between.
 context_lock = _thread.RLock()
 
 # Nor is there to be anybody amid that at a fork, who would hold locks of OpenSSL's for ever in the

@@ -13,6 +13,7 @@ takes a whole record (`read_now`), and nobody parks while `pending()` says that 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket as _stdlib_socket
 from _socket import MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL
 from ssl import (
@@ -26,12 +27,14 @@ from ssl import (
 from time import monotonic
 from typing import Any
 
+from gevent import monkey
 from gevent.exceptions import BlockingSwitchOutError
 
 from greensock.hub.crowd import Crowd
 from greensock.hub.lot import may_be_closed
+from greensock.hub.waiting import check_open, poll
 from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.request_sockets import BESIDE_STREAM, c_socket, forget, recv
+from greensock.net.request_sockets import BESIDE_STREAM, c_socket, forget, number_of, recv
 from greensock.net.tls_locks import MASK, SHIFT, locks, take_lock, wait_for
 from greensock.net.tls_senders import RECORD_SIZE, TlsSender
 from greensock.net.waiting_sockets import READS_BEFORE_YIELD
@@ -311,3 +314,28 @@ class TlsSocket(TlsSender):
 
     def dup(self) -> Any:
         raise NotImplementedError("a TLS socket cannot be duplicated")
+
+
+class BlockingTlsSocket(TlsSocket):
+    """A TLS request whose calls block the calling thread, whether that has a hub or not.
+
+    For native threads and children. OpenSSL never blocks here either: a thread waits in `poll`,
+    outside of it and its lock. That lets another thread write to a client whose own thread waits
+    for its next line.
+    """
+
+    __slots__ = ()
+
+    def _wait(self, events: int, seconds: float | None) -> None:
+        fd = number_of(self)
+        check_open(fd)
+        if not poll(fd, events, seconds):
+            raise TimeoutError("timed out")
+
+    def _await_bytes(self, seconds: float | None, crowd: Crowd | None) -> bool:
+        poller = monkey.get_original("select", "poll")()
+        poller.register(number_of(self), select.POLLIN)
+        if crowd is not None:
+            poller.register(crowd.fileno(), select.POLLIN)
+        timeout = None if seconds is None else max(seconds, 0.0) * 1000
+        return number_of(self) in dict(poller.poll(timeout))

@@ -341,7 +341,9 @@ sys.meta_path.insert(0, Signalling())
 """
 
 
-@pytest.mark.parametrize("module", ["tls_serving", "tls_turns", "net.tls_farewells"])
+@pytest.mark.parametrize(
+    "module", ["greensock.tls_serving", "greensock.tls_turns", "greensock.net.tls_farewells"]
+)
 @pytest.mark.parametrize("is_good", [True, False])
 def test_signal_amid_the_import_of_tls_is_heeded_later(
     tmp_path: Path, module: str, is_good: bool
@@ -352,9 +354,7 @@ def test_signal_amid_the_import_of_tls_is_heeded_later(
     if not is_good:
         newer.write_text("no certificate")
     target = tmp_path / "target.py"
-    target.write_text(
-        SIGNALLING.format(module=f"greensock.{module}", newer=str(newer), path=str(path))
-    )
+    target.write_text(SIGNALLING.format(module=module, newer=str(newer), path=str(path)))
     command = [*SERVE[:4], f"{target}:Echo", *SERVE[5:], "--tls-cert", str(path)]
     with started(command) as process:
         assert process.stdout is not None
