@@ -93,10 +93,8 @@ class Door:
 
     def _open(self) -> int:
         service = self._service
-        if service.clients.left_over:
-            return service.clients.count()
-        # The same, without its call, at every wake-up for newcomers.
-        return len(self._run.lot.clients) + service.counters.dedicated
+        # As `OpenClients.count`, without its call, at every wake-up for newcomers.
+        return len(service.lot.clients) + service.counters.dedicated
 
     def _count_networks(self) -> None:
         service = self._service
@@ -113,8 +111,7 @@ class Door:
         if before is not None:
             before.move_to(networks)
         else:
-            left_over = service.clients.still_left_over()
-            for client in (*self._run.lot.clients.values(), *left_over):
+            for client in service.lot.clients.values():
                 networks.take_over(client.request, client.address)
 
     def room(self) -> int:

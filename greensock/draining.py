@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from greensock import whereabouts
 from greensock.goodbyes import QUEUE_GRACE, say_goodbye
 from greensock.hub import lifetime
-from greensock.hub.lot import PARKED, Client
+from greensock.hub.client import PARKED, Client
 from greensock.hub.waiting import look_at_the_clock
 from greensock.hub.waking import Latch
 from greensock.hub.workers import WorkerPool
@@ -309,9 +309,10 @@ def drain_unserved(service: Service, timeout: float) -> Drained:
     """Drain a server for which serve_forever does not run: its handlers may do so still."""
     begun = monotonic()
     total = service.clients.count()
-    parked = sum(client.state is PARKED for client in service.clients.still_left_over())
+    clients = service.lot.clients.values()
+    parked = sum(client.state is PARKED for client in clients)
     service.runner.hurry(begun)
-    for client in service.clients.still_left_over():
+    for client in clients:
         if client.state is PARKED and monotonic() < begun + timeout:
             say_goodbye(service, client)
     service.close_clients()

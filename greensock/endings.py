@@ -23,7 +23,7 @@ from typing import Any
 from greenlet import GreenletExit
 
 from greensock.hub import interrupts
-from greensock.hub.lot import Client
+from greensock.hub.client import Client
 from greensock.program import Program
 
 # The constructors that call finish() whatever handle() has raised: greensock's, the standard one.

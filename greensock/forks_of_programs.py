@@ -18,8 +18,8 @@ from types import FrameType
 from typing import Any
 
 from greensock import process_servers
-from greensock.hub import children, lot, process_end, signal_wakeup
-from greensock.hub.lot import Client
+from greensock.hub import children, process_end, signal_wakeup
+from greensock.hub.client import Client
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.request_sockets import c_socket, is_request_socket
@@ -46,8 +46,6 @@ def _begin_anew() -> None:
     in_hand = _requests_in_hand(sys._getframe())
     for server in servers:
         _leave(server._greensock, in_hand)
-    runs = [server._greensock.run for server in servers]
-    lot.keep(run.lot for run in runs if run is not None)
 
 
 os.register_at_fork(after_in_child=_begin_anew)
@@ -76,9 +74,17 @@ def _leave(service: Service, in_hand: list[Any]) -> None:
         lives_on = run.sleeper.is_of_caller()
         # At most one: a datagram counts as none.
         dedicated = any(request not in run.lot.clients for request in in_hand)
-        _leave_clients(service, run, in_hand)
-        run.stay_behind(lives_on)
-    _parents.append((run, service.runner.renew(lives_on), in_hand))
+    clients = service.lot.clients.values()
+    if run is None:
+        # They are this process's as well, should it serve them.
+        left = service.lot.leave_to_parent(clients, serves_on=False)
+    else:
+        kept = [each for each in clients if lives_on and _is_among(each.request, in_hand)]
+        left = service.lot.leave_to_parent(kept, lives_on)
+        if run.sleeper.in_this_thread():
+            _leave_requests(service, run, clients, in_hand)
+            run.stay_behind(lives_on)
+    _parents.append((run, clients, left, service.runner.renew(lives_on), in_hand))
     service.counters.renew(int(dedicated))
     service.renewals = Renewals()
     if lives_on:
@@ -91,10 +97,10 @@ def _leave(service: Service, in_hand: list[Any]) -> None:
     service.is_parents = False
 
 
-def _leave_clients(service: Service, run: Run, in_hand: list[Any]) -> None:
+def _leave_requests(service: Service, run: Run, clients: list[Client], in_hand: list[Any]) -> None:
     """Close the descriptors of all clients, telling nobody, but of those `in_hand`."""
     requests = [
-        *run.lot.clients,
+        *(each.request for each in clients),
         *(each.request for each in service.runner.at_work()),
         *(each.request for each in run.ready if type(each) is Client),
         *(each[0] for each in service.runner.stay_behind() if type(each) is tuple),
@@ -103,12 +109,13 @@ def _leave_clients(service: Service, run: Run, in_hand: list[Any]) -> None:
     gone = [
         each
         for each in requests
-        if issubclass(type(each), c_socket) and not any(each is other for other in in_hand)
+        if issubclass(type(each), c_socket) and not _is_among(each, in_hand)
     ]
     for request in gone:
-        client = run.lot.clients.get(request)
-        if client is not None:
-            run.lot.forget(client)
         if isinstance(request, CooperativeSocket):
             request.stay_behind()
     children.close_descriptors(listening.abandon(gone))
+
+
+def _is_among(request: Any, requests: list[Any]) -> bool:
+    return any(request is each for each in requests)

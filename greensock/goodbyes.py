@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from greensock.hub import client_contexts
-from greensock.hub.lot import Client
+from greensock.hub.client import Client
 
 if TYPE_CHECKING:
     from greensock.service import Service

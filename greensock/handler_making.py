@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from greensock.hub.lot import Client
+from greensock.hub.client import Client
 from greensock.socket_files import Altered
 from greensock.streams import SocketReader
 

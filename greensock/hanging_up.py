@@ -10,7 +10,7 @@ from _socket import socket as c_socket
 from typing import Any
 
 from greensock import whereabouts
-from greensock.hub.lot import ENDING, PARKED, Client
+from greensock.hub.client import ENDING, PARKED, Client
 
 
 def hang_up(handler: Any) -> None:

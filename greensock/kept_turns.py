@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from greensock.goodbyes import QUEUE_GRACE, say_goodbye
 from greensock.hub import option_limits
+from greensock.hub.client import Client
 from greensock.hub.kept_children import KeptChild
-from greensock.hub.lot import Client
 from greensock.hub.waiting import READ
 from greensock.outcomes import END, PARK, Outcome
 

@@ -6,8 +6,8 @@ from _socket import SO_RCVBUF, SOL_SOCKET
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from greensock.hub.client import Client
 from greensock.hub.crowd import Crowd
-from greensock.hub.lot import Client
 from greensock.net.request_sockets import untaken
 from greensock.outcomes import END, GO_ON, PARK, Lingering, Outcome
 from greensock.single_requests import is_changed, run_alone, serve_one

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from greensock.hub import strays
-from greensock.hub.lot import BUSY, DEDICATED, PARKED, Client
+from greensock.hub.client import DEDICATED, PARKED, Client
 from greensock.outcomes import END, Outcome
 from greensock.stats import Stats
 
@@ -31,8 +31,8 @@ class OpenClients:
         self._counters = service.counters
         #: How many clients each network has, where that is limited.
         self.networks: Networks | None = None
-        #: Clients left over from a run of serve_forever that has ended.
-        self.left_over: list[Client] = []
+        #: Clients who wait, between two runs of serve_forever, for their handler to be begun.
+        self._waiting: list[Client] = []
 
     def begin_dedicated(self, request: Any, client_address: Any) -> None:
         """Count in a request that is handled as a whole, beside the lot."""
@@ -95,84 +95,66 @@ class OpenClients:
         if not self._counted:
             return
         self._counters.end_dedicated()
-        run = self._service.run
-        if self.networks is not None or (run is not None and run.lot.on_gone is not None):
+        if self.networks is not None or self._service.lot.on_gone is not None:
             self.gone(id(request), request, client_address)
-
-    def still_left_over(self) -> list[Client]:
-        """The clients of an earlier run who are not back; some may have ended since."""
-        return [client for client in self.left_over if not _is_closed(client.request)]
 
     def come_back(self, client: Client, outcome: Outcome) -> None:
         """Where a turn ran that has outlived its run of `serve_forever`: it is over."""
-        run = self._service.run
+        service = self._service
+        run = service.run
         if run is not None:
             run.returned.append((client, outcome, 0.0))
             run.sleeper.ring_soon()
-        elif outcome is not END:
-            client.state = PARKED
+        elif outcome is END:
+            service.lot.forget(client)
+        elif service.lot.take_back(client):
+            service.lot.park(client)
+            if service.run is not None:
+                # It has begun since, and may have missed this one.
+                service.run.do_soon(functools.partial(service.lot.look_at, client))
 
-    def take_over(self, client: Client, outcome: Outcome) -> None:
-        """In the serving greenlet: as `come_back`, to this run of `serve_forever`."""
-        run = self._service.run
-        if run is None or client not in self.left_over:
-            return
-        self.left_over.remove(client)
-        run.lot.admit(client)
-        if outcome is END:
-            run.lot.discard(client)
+    def take_over(self, client: Client) -> bool:
+        """In the serving greenlet: a client whose turn has outlived its run has come back."""
+        return self._service.lot.take_back(client)
 
     def go_on(self, run: Run) -> None:
-        """Take back the clients that an earlier run of `serve_forever` left.
+        """Take back those who waited between two runs."""
+        for client in self.take_waiting():
+            run.ready.append(client)
+            run.sleeper.ring()
 
-        Not those who are busy: where their turn runs may be another thread, and the lot is this
-        one's. They come back by `come_back`.
-        """
-        left, self.left_over = self.still_left_over(), []
-        for client in left:
-            if client.state is DEDICATED:
-                run.ready.append(client)
-                run.sleeper.ring()
-            elif client.state is PARKED:
-                run.lot.admit(client)
-                if client.request.unread:
-                    client.state = BUSY
-                    run.lot.make_ready(client)
-                else:
-                    run.lot.park(client)
-            else:
-                self.left_over.append(client)
+    def take_waiting(self) -> list[Client]:
+        """Those whose handler was not begun; nobody else will begin it."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
     def wait_for_next(self, run: Run) -> None:
         """Keep the clients of a run that has ended."""
-        run.lot.hand_over_now()
-        for client in run.ready:
-            if run.lot.holds(client):
-                client.state = PARKED
-        waiting = [client for client in run.ready if client.state is DEDICATED]
+        lot = self._service.lot
+        self._waiting += [client for client in run.ready if client.state is DEDICATED]
         for client, outcome, _ in run.returned:
             if client.state is DEDICATED:
                 self.end_dedicated(client.request, client.address)
-            else:
-                client.state = BUSY if outcome is END else PARKED
-        self.left_over += run.lot.suspend() + waiting
+            elif outcome is END:
+                if lot.holds(client):
+                    lot.discard(client)
+            elif client.lot is not None or lot.take_back(client):
+                lot.park(client)
+        lot.detach()
+
+    def waiting_requests(self) -> list[Any]:
+        """The requests of those who wait between two runs."""
+        return [client.request for client in self._waiting]
 
     def count(self) -> int:
         """How many clients are open."""
-        run = self._service.run
-        in_lot = 0 if run is None else len(run.lot.clients)
-        if self.left_over:
-            in_lot += sum(client.state is not DEDICATED for client in self.still_left_over())
-        return in_lot + self._counters.dedicated
+        return len(self._service.lot.clients) + self._counters.dedicated
 
     def stats(self, counts_bytes: bool) -> Stats:
         """A snapshot of the counters; in any thread."""
-        run = self._service.run
-        clients = [] if run is None else list(run.lot.clients.values())
-        clients += self.still_left_over()
-        listed = [client for client in clients if client.state is not DEDICATED]
-        parked = sum(client.state is PARKED for client in listed)
-        return self._counters.snapshot(len(listed), parked, counts_bytes)
+        clients = self._service.lot.clients.values()
+        parked = sum(client.state is PARKED for client in clients)
+        return self._counters.snapshot(len(clients), parked, counts_bytes)
 
 
 def _is_closed(request: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from greensock.hub.lot import Client
+from greensock.hub.client import Client
 
 
 class Outcome(Enum):

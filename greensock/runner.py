@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greensock import whereabouts
 from greensock.hub import client_contexts
+from greensock.hub.client import ENDING, Client
 from greensock.hub.crowd import Crowd
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import DEDICATED, ENDING, Client, ReadyQueue
+from greensock.hub.ready_queue import ReadyQueue
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.lingering_sockets import LingeringSocket
 from greensock.net.request_sockets import OriginalSocket
@@ -223,7 +224,7 @@ class BlockingRunner(Runner):
         if service.admit(request, client_address) is not None:
             return
         client = Client(request, client_address)
-        client.state = DEDICATED
+        client.dedicate()
         service.clients.begin_dedicated(request, client_address)
         if service.run is None:
             while not self.has_room():
@@ -239,7 +240,6 @@ class BlockingRunner(Runner):
         if run is None or not run.lot.holds(client):
             self.start(client)
             return
-        run.lot.unwatch(client)
         turns = service.turns
         traits = turns.current_traits()
         unprompted = client.handler is None and not traits.waits_for_data

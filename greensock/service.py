@@ -20,7 +20,8 @@ from greensock.endings import Endings
 from greensock.handler_shape import HandlerTraits
 from greensock.handlers import quick_runner
 from greensock.hub import client_contexts
-from greensock.hub.lot import DEDICATED, ENDING, PARKED, Client
+from greensock.hub.client import DEDICATED, ENDING, PARKED, Client
+from greensock.hub.lot import Lot
 from greensock.hub.waking import Latch
 from greensock.lifecycle import Lifecycle
 from greensock.limits import Limits, Settings, is_foreign
@@ -86,6 +87,10 @@ class Service(Settings):
         self.is_of_datagrams = self._socket_type() == socket.SOCK_DGRAM
         self.clients = OpenClients(self, counted=not self.is_of_datagrams)
         self.runner = runner(self)
+        # Where turns run elsewhere than the hub, a client is to be told of once only.
+        elsewhere = self.runner.in_children or not self.runner.runs_on_hub()
+        self.lot = Lot(told_once=elsewhere)
+        self.lot.contexts = self.contexts
         self.lifecycle = Lifecycle(self)
         self.endings = Endings(server, self.runner.release, self._leave_to_serving)
         self.transport = Transport(self)
@@ -217,15 +222,15 @@ class Service(Settings):
         else:
             self.clients.take(request)
         client = Client(request, client_address)
-        run.lot.admit(client)
+        self.lot.admit(client)
         if traits.waits_for_data:
             if traits.timeout is not None:
                 # As its setup() will; until then there is no handler to do so.
                 request.settimeout(traits.timeout)
             if not self.turns.has_spoken(client):
-                run.lot.park(client)
+                self.lot.park(client)
                 return client
-        run.lot.make_ready(client)
+        self.lot.make_ready(client)
         return client
 
     def serve_here(self, request: Any, client_address: Any) -> None:
@@ -266,12 +271,12 @@ class Service(Settings):
         was_dedicated = client.state is DEDICATED
         if run is not None and client.handler is None:
             if not was_dedicated:
-                run.lot.discard(client)
+                self.lot.discard(client)
             run.door.turn_away(client.request, client.address)
         else:
             if run is None:
                 self.server.handle_error(client.request, client.address)
-            client.state = ENDING
+            client.end_soon()
             self.endings.end_one_of_many(client, None)
             if run is not None:
                 run.settle(client, END)
@@ -303,24 +308,21 @@ class Service(Settings):
     def close_clients(self) -> None:
         """Close every client that is parked, through its handler's finish()."""
         self.is_closed = True
-        if self.run is None:
-            clients, self.clients.left_over = self.clients.left_over, []
-        else:
+        if self.run is not None:
             self.run.take_back()
-            clients = list(self.run.lot.clients.values())
+        clients = [*self.clients.take_waiting(), *self.lot.clients.values()]
         # Each, whatever comes up at one of them; what is for the caller is raised at the end.
         with contextlib.ExitStack() as stack:
+            stack.callback(self.lot.close)
             for client in reversed(clients):
                 stack.callback(self._close_left, client)
 
     def _close_left(self, client: Client) -> None:
-        if client.state is PARKED:
-            self.runner.close_client(client)
-        elif client.state is DEDICATED:
+        if client.state is DEDICATED:
             self.endings.close_beside(client.request, client.address)
             self.clients.end_dedicated(client.request, client.address)
-        elif self.run is None:
-            self.clients.left_over.append(client)
+        elif client.state is PARKED or (client.state is ENDING and self.run is None):
+            self.runner.close_client(client)
 
     def close_unparked(self, client: Client, silent_since: float) -> None:
         """Close a client whose turn is over and who would be parked if the server were open.
@@ -343,16 +345,16 @@ class Service(Settings):
         )
 
     def _end_client(self, client: Client) -> None:
-        if self.run is not None:
-            self.run.lot.discard(client)
-        elif self.observes():
-            self.tell("closed", client.request, client.address)
-        client.state = ENDING
+        self.lot.discard(client)
+        if self.run is None:
+            self.clients.gone(id(client.request), client.request, client.address)
+            if self.observes():
+                self.tell("closed", client.request, client.address)
         self.endings.end_one_of_many(client, None)
 
     def end_left_over(self, client: Client) -> None:
         """Where a turn ran that has outlived its run: its client is about to be closed."""
-        if self.clients.left_over and client in self.clients.left_over:
+        if self.lot.clients.get(client.request) is client:
             self.clients.come_back(client, END)
 
     # Runs of serve_forever
@@ -362,7 +364,6 @@ class Service(Settings):
         self.runner.attach(run)
         self.greenlet = getcurrent()
         self.has_context = self.greenlet.gr_context is not None
-        run.lot.contexts = self.contexts
         self.clients.go_on(run)
 
     def detach(self, run: Run) -> None:
@@ -371,8 +372,8 @@ class Service(Settings):
         self.run = None
         self.checks_newcomers = False
         self.clients.wait_for_next(run)
-        for client in self.contexts.keys() - self.clients.left_over:
-            del self.contexts[client]
+        if self.is_closed:
+            self.lot.close()
         self.runner.detach()
 
     def _leave_to_serving(self, errand: Callable[[], Any]) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from greensock.admission import Door
-from greensock.hub.lot import DEDICATED, PARKED, Client, Lot
+from greensock.hub.client import DEDICATED, PARKED, Client
 from greensock.hub.sleeper import CutOff, Sleeper
 from greensock.hub.timed_lot import TimedLot
 from greensock.listener import Listener
@@ -46,13 +46,15 @@ class Run:
         self.sleeper = Sleeper()
         #: Clients whose turn waits to be begun by the serving greenlet.
         self.ready: deque[Client] = deque()
-        self.lot = Lot(self.runner.ready_queue(self), self.client_silent, self.sleeper.ring_soon)
+        self.lot = service.lot
         #: Whether the program's on_connection is told of what becomes of clients.
         self.observes: bool = service.observes()
         self.stalls = Stalls(service)
         self._begin_turn = self._begin_observed_turn if self.observes else self.runner.begin
         # Where turns are begun here, who is found ready along with newcomers comes before them.
-        begins_here = self.lot.ready is self.ready
+        queue = self.runner.ready_queue(self)
+        begins_here = queue.clients is self.ready
+        self.lot.attach(queue, self.client_silent, self.sleeper.ring_soon)
         ring = self.sleeper.ring_after_events if begins_here else self.sleeper.ring
         self.listener = Listener(self, ring)
         self._waits_for_parking = False
@@ -135,7 +137,7 @@ class Run:
         if self.returned or self.lot.forsaken:
             self.take_back()
         if self.listener.acceptable:
-            self.lot.hand_over_now()
+            self.lot.take_ready()
             self.listener.accept()
             if self.stopping:
                 return
@@ -161,7 +163,7 @@ class Run:
     def settle(self, client: Client, outcome: Outcome, silent_since: float = 0.0) -> None:
         """Do what the end of a turn asks for; `silent_since` is what `turns.Lingering` knows."""
         if client.lot is None and client.state is not DEDICATED:
-            self.service.clients.take_over(client, outcome)
+            self.service.clients.take_over(client)
         if outcome is Outcome.PARK and (self.service.is_closed or number_of(client.request) < 0):
             # The latter: closed by somebody else a moment before it was parked.
             self.service.close_unparked(client, silent_since)
@@ -327,8 +329,6 @@ class Run:
         for timer in self._timers:
             timer.stop()
             timer.close()
-        with contextlib.suppress(ValueError):
-            self.lot.suspend()
         self.sleeper.stay_behind()
 
     def _close(self) -> None:

@@ -13,7 +13,7 @@ from greensock import wrapped_handle
 from greensock.handler_making import is_seen_through
 from greensock.handler_shape import HandlerTraits
 from greensock.handlers import ask_on
-from greensock.hub.lot import Client
+from greensock.hub.client import Client
 from greensock.outcomes import END, Outcome
 from greensock.untaken import wait_for_more
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from greensock import tls_turns
 from greensock.handler_shape import HandlerTraits
+from greensock.hub.client import Client
 from greensock.hub.kept_children import KeptChild
-from greensock.hub.lot import Client
 from greensock.net import listening, tls_contexts
 from greensock.net.request_sockets import OriginalSocket
 from greensock.net.tls_farewells import Farewells

@@ -18,9 +18,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from greensock import kept_turns, lingering_turns
+from greensock.hub.client import Client
 from greensock.hub.crowd import Crowd
 from greensock.hub.kept_children import KeptChild
-from greensock.hub.lot import Client
 from greensock.net.tls_sockets import TlsSocket
 from greensock.outcomes import END, GO_ON, PARK, Lingering, Outcome
 from greensock.stats import Counters

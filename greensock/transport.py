@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from greensock import kept_turns
 from greensock.endings import Endings
 from greensock.handler_shape import HandlerTraits
+from greensock.hub.client import Client
 from greensock.hub.kept_children import KeptChild
-from greensock.hub.lot import Client
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.lingering_sockets import LingeringSocket
 from greensock.net.request_sockets import OriginalSocket, is_request_socket

@@ -14,8 +14,8 @@ from greensock import lingering_turns
 from greensock.endings import Endings
 from greensock.handler_making import being_made, is_replaced, is_seen_through
 from greensock.handler_shape import HandlerTraits
+from greensock.hub.client import ENDING, Client
 from greensock.hub.crowd import Crowd
-from greensock.hub.lot import ENDING, Client
 from greensock.net.request_sockets import SMALL_READ_SIZE, recv, untaken
 from greensock.net.waiting_sockets import READS_BEFORE_YIELD
 from greensock.outcomes import END, GO_ON, PARK, REQUESTS, Lingering, Outcome
@@ -104,7 +104,7 @@ class Turns:
     def lose(self, client: Client, error: OSError) -> bool:
         """In an `except` clause: the connection is broken. True: there is its end to be seen to."""
         self.endings.tell_beside(client.request, client.address, error)
-        client.state = ENDING
+        client.end_soon()
         return True
 
     def wants_turn(self, client: Client) -> bool:
@@ -115,14 +115,14 @@ class Turns:
         each.
         """
         if client.state is ENDING or client.request._closed:
-            client.state = ENDING
+            client.end_soon()
             return True
         try:
             first = client.request.peek_now()
         except OSError:
             first = b""
         if first == b"":
-            client.state = ENDING
+            client.end_soon()
         return first is not None
 
     def open_handler(self, client: Client) -> Any:

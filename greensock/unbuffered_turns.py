@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greensock.handler_shape import HandlerTraits
-from greensock.hub.lot import Client
+from greensock.hub.client import Client
 from greensock.net.request_sockets import UNTOUCHED, untaken
 from greensock.outcomes import END, GO_ON, PARK, REQUESTS, Outcome
 from greensock.single_requests import serve_one

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greensock import wrapped_handle
-from greensock.hub.lot import ENDING, Client
+from greensock.hub.client import ENDING, Client
 from greensock.net.request_sockets import untaken
 from greensock.outcomes import END, GO_ON, PARK, REQUESTS, Outcome
 from greensock.request_ends import IsWhole

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from greensock import whereabouts
-from greensock.hub.lot import PARKED
+from greensock.hub.client import PARKED
 from greensock.net.traffic import traffic_of
 from greensock.printable import address_in_words
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from greenlet import getcurrent
 
-from greensock.hub.lot import Client
+from greensock.hub.client import Client
 
 _Result = TypeVar("_Result")
 

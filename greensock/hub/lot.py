@@ -1,93 +1,38 @@
-"""The lot: the table of parked clients, each of them one watcher and nothing else.
+"""The lot: the table of a server's clients, of whom the parked are waited for in one set.
 
-Only the serving thread touches the lot, except for `forsake` (see there). A parked client's watcher
-is kept for as long as the client and merely re-started: libev then makes no system call, where a
-new watcher a turn costs an epoll_ctl and an fcntl each.
+The lot is the server's, and a run of `serve_forever` borrows it. Only the serving thread touches
+it, or any where nobody serves, except for `forsake` and `forget` (see there).
 """
 
 from __future__ import annotations
 
-import functools
+from _socket import socket as c_socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
-from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any
+
+from gevent._hub_local import get_hub_if_exists
 
 from greensock.hub import option_limits, strays
+from greensock.hub.client import BUSY, ENDING, GONE, PARKED, Client
 from greensock.hub.client_descriptors import ClientDescriptors
-from greensock.hub.lifetime import is_hub
+from greensock.hub.client_table import ClientTable
 from greensock.hub.option_limits import limits
+from greensock.hub.ready_queue import ReadyQueue, queue_of_nobody
+from greensock.hub.ready_set import ARMED, MUTED, UNKNOWN, ReadySet
 from greensock.hub.silences import Silence, rounded
-from greensock.hub.waiting import READ, calls_back_last_first, this_hub
+from greensock.hub.waiting import READ, this_hub
 
 # How many timeouts are kept to the millisecond. Handlers that draw theirs at random would otherwise
 # have a list and a timer for each client. Arbitrary: far above what one program's handlers use, far
 # below what costs memory.
 _MAX_EXACT = 64
 
+_number_of: Callable[[Any], int] = c_socket.fileno
 
-class State(Enum):
-    """What is going on for a client."""
-
-    #: A turn of its is wanted, queued or running.
-    BUSY = auto()
-    #: The lot holds it, and nothing else does.
-    PARKED = auto()
-    #: Its next turn is its last, in which nothing is read any more.
-    ENDING = auto()
-    #: Its handler runs, or will run, as a whole: it is none of the lot's.
-    DEDICATED = auto()
-
-
-BUSY, PARKED, ENDING = State.BUSY, State.PARKED, State.ENDING
-DEDICATED = State.DEDICATED
-
-
-class Client:
-    """One open request and all that the server keeps for it.
-
-    An idle client is this object, its request, its handler and one watcher: every attribute here
-    is paid for by each of thousands of idle clients.
-    """
-
-    __slots__ = ("address", "handler", "lot", "request", "state", "watcher")
-
-    def __init__(self, request: Any, address: Any) -> None:
-        self.request = request
-        self.address = address
-        #: The request-wise handler between its turns; None before the first turn, and always None
-        #: for a handler with a handle() of its own.
-        self.handler: Any = None
-        #: The lot's watcher of the request, or None where it was never parked.
-        self.watcher: Any = None
-        self.state = BUSY
-        #: The lot that holds it, or None before and after.
-        self.lot: Lot | None = None
-
-    def __call__(self) -> None:
-        """Called in the hub when the request is readable.
-
-        The client is its watcher's callback itself: a method and a tuple of arguments would cost
-        each idle client 48 bytes more.
-        """
-        lot = self.lot
-        if self.state is PARKED and lot is not None:
-            self.state = BUSY
-            if lot.silences:
-                lot.end_silence(self)
-            woken = lot.woken
-            if not woken:
-                lot.hand_over_soon()
-            woken.append(self)
-        elif self.watcher is not None:
-            # Its turn has run out of this loop iteration, blocked on something else, while more
-            # bytes came. Stopping only then spares every short turn a stop and a start.
-            self.watcher.stop()
-
-
-# Those of the servers that serve now. A request does not say which of them it is in: that would
-# cost each idle client of a thread or child 16 bytes.
+# Those of the servers that have clients, or serve. A request does not say which of them it is in:
+# that would cost each idle client of a thread or child 16 bytes.
 _lots: list[Lot] = []
 
 
@@ -95,19 +40,18 @@ def may_be_closed(request: Any) -> bool:
     """Say whether a request may be closed at once by whoever wants it closed; see `Lot.forsake`."""
     if strays.watched:
         strays.closed(request)
-    for lot in tuple(_lots):  # noqa: SIM110 - a generator would cost each close 0.3 us
-        if request in lot.clients and not lot.forsake(request):
+    number = _number_of(request)
+    for lot in tuple(_lots):
+        # As `ClientTable.get`, without its call: every request is closed by this.
+        by_number = lot.clients.by_number
+        client = by_number[number] if 0 <= number < len(by_number) else None
+        if client is not None and client.request is request and not lot.forsake(client):
             return False
     return True
 
 
-def keep(lots: Iterable[Lot]) -> None:
-    """In a child: these alone have clients here."""
-    _lots[:] = lots
-
-
 def leave_to_parent() -> None:
-    """In a child: no lot has any client here."""
+    """In a child: no lot has any client here, and no set is touched."""
     _lots.clear()
 
 
@@ -118,50 +62,25 @@ def heed_limits() -> None:
             lot.__class__ = LimitedLot
 
 
-class ReadyQueue(NamedTuple):
-    """Where a lot puts the clients who are to have a turn.
-
-    `clients`: the queue. `schedule`: called when one is put into it while it is empty. `dispatch`:
-    the same, but called in the hub, and once no more are about to come. Neither may block or raise.
-    """
-
-    clients: deque[Any]
-    schedule: Callable[[], None]
-    dispatch: Callable[[], None]
-
-
 class Lot:
-    """Clients under the care of one run of `serve_forever`, which ends with `suspend`.
+    """The clients of one server, for its life.
 
     Args:
-        queue: where a parked client is put, unparked, once it has bytes, an end or an error to
-            read; who has had them first comes first.
-        on_silent: called in the hub for a client that said nothing for its request's timeout.
-        wake: wakes the serving greenlet, from any thread.
+        told_once: whether turns run in other threads or processes than the hub's.
     """
 
-    def __init__(
-        self,
-        queue: ReadyQueue,
-        on_silent: Callable[[Client], None],
-        wake: Callable[[], None],
-    ) -> None:
-        self._hub = this_hub()
-        self._loop = self._hub.loop
-        self.ready, self.schedule, self._dispatch = queue
-        #: Clients who are found ready in this turn of the loop, in the order of its calls.
-        self.woken: list[Client] = []
-        self._last_first = calls_back_last_first(self._loop)
-        #: Has the woken put into `ready` at the end of this turn of the loop.
-        self.hand_over_soon = functools.partial(self._loop.run_callback, self._hand_over)
-        self._on_silent = on_silent
-        self._wake = wake
+    def __init__(self, told_once: bool) -> None:
+        self._told_once = told_once
+        #: Once it has been served from.
+        self._set: ReadySet | None = None
+        self._hub: Any = None
+        self.ready, self.schedule, self._dispatch = queue_of_nobody()
         #: Those whose silence is bounded while they are parked, by their timeout. A client does not
         #: say which of these it is in: that would cost each idle one 16 bytes.
         self.silences: dict[float, Silence] = {}
         self._most_silences = _MAX_EXACT
-        #: Every client admitted and not yet discarded, parked or busy, by its request.
-        self.clients: dict[Any, Client] = {}
+        #: Every client admitted and not yet forgotten, parked or busy.
+        self.clients = ClientTable()
         #: Called with the request and address of each client who is forgotten, where anybody waits
         #: for one to go.
         self.on_gone: Callable[[Any, Any], None] | None = None
@@ -171,30 +90,176 @@ class Lot:
         self.descriptors: ClientDescriptors | None = None
         #: Requests that another thread wants closed; the serving greenlet does it.
         self.forsaken: deque[Any] = deque()
-        _lots.append(self)
+
+    # Runs of serve_forever
+
+    def attach(
+        self,
+        queue: ReadyQueue,
+        on_silent: Callable[[Client], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """Serve from this thread's hub, until `detach`.
+
+        Those who have waited since the last run, and have said something, are ready.
+
+        Args:
+            queue: where a parked client is put, unparked, once it has bytes, an end or an error to
+                read; who has had them first comes first.
+            on_silent: called in the hub for a client that said nothing for its request's timeout.
+            wake: wakes the serving greenlet, from any thread.
+        """
+        self._hub = this_hub()
+        self.ready, self.schedule, self._dispatch = queue
+        self._on_silent, self._wake = on_silent, wake
+        if self not in _lots:
+            _lots.append(self)
         if limits:
             heed_limits()
+        if self._set is None:
+            self._set = ReadySet(self._told_once)
+        self._set.watch(self._look)
+        for client in self.clients.values():
+            if client.lot is self:
+                self.look_at(client)
+
+    def look_at(self, client: Client) -> None:
+        """Of a client who was parked, or ended, while nobody served: go on with it."""
+        if client.state is ENDING:
+            self.make_ready(client)
+        elif client.state is PARKED:
+            if client.request.unread:
+                self.unpark(client)
+                self.make_ready(client)
+            else:
+                self.park(client)
+
+    def detach(self) -> None:
+        """Serve no more: who waits for its turn is parked, who has it has it away from here.
+
+        It comes back by `take_back`.
+        """
+        if self._set is not None:
+            self._set.unwatch()
+        self._hub = self.on_gone = None
+        for silence in self.silences.values():
+            silence.close()
+        self.silences.clear()
+        waiting = [each for each in self.ready if isinstance(each, Client) and self.holds(each)]
+        for client in waiting:
+            self.ready.remove(client)
+            if client.state is BUSY:
+                self.park(client)
+        self.ready, self.schedule, self._dispatch = queue_of_nobody()
+        here = set(waiting)
+        for client in self.clients.values():
+            if client.state is not PARKED and client not in here:
+                client.lot = None
+        self._may_be_forgotten()
+
+    def _may_be_forgotten(self) -> None:
+        if self._hub is None and not self.clients and self in _lots:
+            _lots.remove(self)
+
+    def take_back(self, client: Client) -> bool:
+        """A client whose turn has outlived its run is here again; False if it is another's."""
+        if client.lot is not None or self.clients.get(client.request) is not client:
+            return False
+        client.lot = self
+        return True
+
+    def leave_to_parent(self, kept: list[Client], serves_on: bool) -> object:
+        """In a child of the program's: the set is the parent's, as are the clients, but for `kept`.
+
+        What another thread's hub watches is not touched: it is returned, to be kept as it is. Its
+        loop is not here, and under libuv shares its own set with the parent's, who would go deaf.
+
+        Args:
+            serves_on: whether the run that has borrowed the lot goes on here.
+        """
+        self.clients.renew_lock()
+        self.clients.clear()
+        self.forsaken.clear()
+        for client in kept:
+            client.watch = UNKNOWN
+            self.clients.add(client)
+        left, self._set = (self._set, self.silences), None
+        if self._hub is None or get_hub_if_exists() is self._hub:
+            for silence in self.silences.values():
+                silence.close()
+            if left[0] is not None:
+                left[0].close()
+        self.silences = {}
+        if serves_on:
+            self._set = ReadySet(self._told_once)
+            self._set.watch(self._look)
+        else:
+            self._hub = None
+            self.ready, self.schedule, self._dispatch = queue_of_nobody()
+            self._may_be_forgotten()
+        return left
+
+    def close(self) -> None:
+        """Nobody serves, or will soon: let go of the set; the next run makes another."""
+        if self._hub is None and self._set is not None:
+            self._set.close()
+            self._set = None
+            for client in self.clients.values():
+                client.watch = UNKNOWN
+
+    # Clients
 
     def admit(self, client: Client) -> None:
         """Take `client` into the table; it is not parked yet."""
-        self.clients[client.request] = client
+        self.clients.add(client)
         client.lot = self
         if self.descriptors is not None:
             self.descriptors.add(client.request)
 
     def holds(self, client: Client) -> bool:
-        """Whether `client` was admitted, and not discarded since."""
+        """Whether `client` was admitted, and not forgotten since."""
         return client.lot is self
 
+    def _look(self) -> None:
+        """In the hub: the set has found somebody ready."""
+        waited = bool(self.ready)
+        self._take_ready()
+        if self.ready and not waited:
+            self._dispatch()
+
+    def take_ready(self) -> None:
+        """Queue those who are ready by now, without waiting for the hub to look."""
+        if not self.ready:
+            self._take_ready()
+            if self.ready:
+                self.schedule()
+        else:
+            self._take_ready()
+
+    def _take_ready(self) -> None:
+        found, by_number = self._set, self.clients.by_number
+        assert found is not None
+        ready, told_once = self.ready, self._told_once
+        for number, _ in found.poll(0):
+            client = by_number[number] if number < len(by_number) else None
+            if client is None:
+                found.drop(number, self.clients.values)
+            elif client.state is PARKED:
+                client.state = BUSY
+                if told_once:
+                    client.watch = MUTED
+                if self.silences:
+                    self.end_silence(client)
+                ready.append(client)
+            elif client.watch == ARMED:
+                found.mute(client)
+
     def park(self, client: Client) -> None:
-        """Watch `client` until it is ready. Its read buffer must be empty."""
-        watcher = client.watcher
-        if watcher is None:
-            watcher = client.watcher = client.request.read_watcher()
+        """Wait for `client` to be ready. Its read buffer must be empty, if anybody serves."""
+        if client.watch != ARMED and self._set is not None:
+            self._set.arm(client)
         client.state = PARKED
-        if not watcher.active:
-            watcher.start(client)
-        if client.request.timeout is not None:
+        if client.request.timeout is not None and self._hub is not None:
             self._bound_silence(client)
 
     def _bound_silence(self, client: Client) -> None:
@@ -230,9 +295,8 @@ class Lot:
         self._most_silences = max(_MAX_EXACT, 2 * len(self.silences))
 
     def unpark(self, client: Client) -> None:
-        """Stop watching a parked client; the caller goes on with it."""
+        """Wait for a parked client no longer; the caller goes on with it."""
         client.state = BUSY
-        client.watcher.stop()
         if self.silences:
             self.end_silence(client)
 
@@ -252,30 +316,10 @@ class Lot:
                 return
 
     def end_soon(self, client: Client) -> None:
-        """Queue the last turn of a parked client, who is closed already or to be closed."""
-        self.unwatch(client)
-        client.state = ENDING
+        """Queue the end of a parked client, who is closed already or to be closed."""
+        self.unpark(client)
+        client.end_soon()
         self.make_ready(client)
-
-    def hand_over_now(self) -> None:
-        """As `hand_over_soon` does, but at once; in the serving thread only."""
-        if self.woken:
-            dispatch, self._dispatch = self._dispatch, self.schedule
-            self._hand_over()
-            self._dispatch = dispatch
-
-    def _hand_over(self) -> None:
-        """Put the woken into `ready`, in the order in which the kernel found them readable."""
-        woken, ready = self.woken, self.ready
-        if len(woken) > 1 and self._last_first:
-            woken.reverse()
-        if ready:
-            ready.extend(woken)
-            woken.clear()
-        elif woken:
-            ready.extend(woken)
-            woken.clear()
-            self._dispatch()
 
     def make_ready(self, client: Client) -> None:
         """Queue a turn for `client`; in the serving thread only."""
@@ -286,24 +330,11 @@ class Lot:
 
     def _on_expired(self, client: Client) -> None:
         self.unpark(client)
-        client.state = ENDING
+        client.end_soon()
         self._on_silent(client)
 
-    def unwatch(self, client: Client) -> None:
-        """Give up the watcher of a client that a thread or child will read from, and may close."""
-        if client.state is PARKED:
-            self.unpark(client)
-        self._drop_watcher(client)
-
-    def _drop_watcher(self, client: Client) -> None:
-        watcher, client.watcher = client.watcher, None
-        if watcher is not None:
-            watcher.stop()
-            watcher.close()
-            client.request.forget_read_watcher()
-
     def discard(self, client: Client) -> None:
-        """Forget `client`: its watcher is closed, so its descriptor may be closed now."""
+        """Forget `client`: its request may be closed now."""
         self.forget(client)
         if self.on_gone is not None:
             self.on_gone(client.request, client.address)
@@ -311,55 +342,47 @@ class Lot:
     def forget(self, client: Client) -> None:
         """As `discard`, but nobody is told.
 
-        Of a client without a watcher, any thread may do this.
+        Of a client who is not parked, any thread may do this.
         """
-        if client.watcher is not None:
-            self.unwatch(client)
+        self.let_go(client)
+        client.state = GONE
+
+    def let_go(self, client: Client) -> None:
+        """Have a client no more, who goes on elsewhere."""
+        if client.state is PARKED and self.silences:
+            self.end_silence(client)
+        if client.watch and self._set is not None:
+            self._set.remove(client)
         client.lot = None
-        self.clients.pop(client.request, None)
+        self.clients.discard(client)
         if self.contexts:
             self.contexts.pop(client, None)
         if self.descriptors is not None:
             self.descriptors.discard(client.request)
+        if self._hub is None:
+            self._may_be_forgotten()
 
-    def forsake(self, request: Any) -> bool:
-        """Say whether a request that somebody closes may be closed at once, by whoever asked.
+    def forsake(self, client: Client) -> bool:
+        """Say whether a client's request may be closed at once, by whoever wants it closed.
 
-        Closing a descriptor behind an active watcher lets the next connection, which gets the same
-        number, wake the old client (libev) or never wake at all (libuv). So a parked client that
-        another greenlet closes is unparked first and then ends like any other; one that another
-        thread closes is left to the serving greenlet, which alone may stop its watcher.
+        A parked client that another greenlet closes is ended like any other; one that another
+        thread closes is left to the serving greenlet, which alone may end it.
         """
         if self.descriptors is not None:
-            self.descriptors.discard(request)
-        client = self.clients.get(request)
-        if client is None or client.state is not PARKED:
-            return True
-        if not is_hub(self._hub):
-            self.forsaken.append(request)
-            self._wake()
-            return False
-        self.end_soon(client)
+            self.descriptors.discard(client.request)
+        if client.state is PARKED:
+            if self._hub is None:
+                self.forget(client)
+                return True
+            if get_hub_if_exists() is not self._hub:
+                self.forsaken.append(client.request)
+                self._wake()
+                return False
+            self.end_soon(client)
+        if client.watch and self._set is not None:
+            self._set.remove(client)
+        self.clients.note_closing(client)
         return True
-
-    def suspend(self) -> list[Client]:
-        """Let go of every client, because this hub serves no longer; return them."""
-        _lots.remove(self)
-        clients = list(self.clients.values())
-        for client in clients:
-            if client.state is PARKED:
-                self._drop_watcher(client)
-            else:
-                # Its handler may be waiting on that very watcher, for the rest of a request.
-                watcher, client.watcher = client.watcher, None
-                if watcher is not None and watcher.callback is client:
-                    watcher.stop()
-            client.lot = None
-        for silence in self.silences.values():
-            silence.close()
-        self.silences.clear()
-        self.clients.clear()
-        return clients
 
 
 class LimitedLot(Lot):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from greensock.hub.lot import PARKED, Client, LimitedLot, Lot
+from greensock.hub.client import PARKED, Client
+from greensock.hub.lot import LimitedLot, Lot
 
 # Seconds for which a client without any timeout may be silent: 30 years. It is listed by the time
 # of its parking all the same, so that the longest silent can be found.

@@ -8,8 +8,8 @@ import signal
 from collections.abc import Callable
 
 from greensock.hub.children import ChildWatch
+from greensock.hub.client import Client
 from greensock.hub.kept_children import KeptChild
-from greensock.hub.lot import Client
 from greensock.hub.marks import Mark
 
 #: The bit of a child's mark that says that its client is to be parked.

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from greensock import forks_of_programs, lingering_turns, process_servers
 from greensock.goodbyes import say_goodbye
 from greensock.hub import children, lot
+from greensock.hub.client import ENDING, Client
 from greensock.hub.crowd import Crowd
-from greensock.hub.lot import ENDING, Client
 from greensock.mixins.child_turns import PARKS, ChildTurn
 from greensock.net import listening
 from greensock.net.cooperative_sockets import CooperativeSocket
@@ -63,19 +63,17 @@ def _clients_of(service: Service, kept: Any) -> list[Any]:
 
     Those that the lot knows the numbers of are closed at once.
     """
-    run = service.run
-    clients: list[Client] = list(service.clients.left_over)
-    requests: list[Any] = []
+    run, lot = service.run, service.lot
+    requests = service.clients.waiting_requests()
     if run is not None:
-        clients += [each for each in run.ready if each.lot is None]
-        if run.lot.descriptors is None:
-            requests += run.lot.clients
-        else:
-            # The lot holds no others: not what a program's get_request() puts around a socket.
-            run.lot.descriptors.close_all_but(kept if is_request_socket(kept) else None)
-    requests += [each.request for each in clients if each.request is not kept]
-    service.run, service.clients.left_over = None, []
-    return requests
+        requests += [each.request for each in run.ready if each.lot is None]
+    if lot.descriptors is None:
+        requests += lot.clients
+    else:
+        # The lot holds no others: not what a program's get_request() puts around a socket.
+        lot.descriptors.close_all_but(kept if is_request_socket(kept) else None)
+    service.run = None
+    return [each for each in requests if each is not kept]
 
 
 def run_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> int:

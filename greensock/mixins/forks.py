@@ -12,10 +12,10 @@ from greensock.base_server import BaseServer
 from greensock.handler_making import Absent
 from greensock.hub import children
 from greensock.hub.children import ChildWatch
+from greensock.hub.client import ENDING, Client
 from greensock.hub.client_descriptors import ClientDescriptors
 from greensock.hub.crowd import Crowd, Vacancies
 from greensock.hub.kept_children import KeptChild, make_room, withdraw
-from greensock.hub.lot import DEDICATED, ENDING, PARKED, Client
 from greensock.hub.marks import Marks
 from greensock.mixins import child_work
 from greensock.mixins.child_turns import PARKS, ChildTurn, killer
@@ -53,7 +53,8 @@ class ForkRunner(BlockingRunner):
 
     def attach(self, run: Run) -> None:
         """Have the children that an earlier run has left watched by this one's hub."""
-        run.lot.descriptors = ClientDescriptors()
+        if run.lot.descriptors is None:
+            run.lot.descriptors = ClientDescriptors()
         for pid, turn in self.turns.items():
             turn.watch = ChildWatch(pid, self._child_exited)
 
@@ -145,9 +146,8 @@ class ForkRunner(BlockingRunner):
     def _take_out_of_lot(self, client: Client) -> None:
         """From now on a child alone has the client."""
         self.service.counters.begin_dedicated()
-        if self.service.run is not None:
-            self.service.run.lot.forget(client)
-        client.state = DEDICATED
+        self.service.lot.let_go(client)
+        client.dedicate()
 
     def ends_here(self, client: Client) -> bool:
         """Whether the end of a client, whose handler is in no process, needs none."""
@@ -174,7 +174,7 @@ class ForkRunner(BlockingRunner):
             super().close_client(client)
             return
         self._take_out_of_lot(client)
-        client.state = ENDING
+        client.end_soon()
         while not self.has_room():
             children.wait_for_any(list(self.server.active_children or ()))
             self.collect(False)
@@ -264,7 +264,9 @@ class ForkRunner(BlockingRunner):
         if service.run is not None:
             service.run.settle(client, PARK if parks else END, silent_since)
         elif parks:
-            client.state = PARKED
+            service.clients.come_back(client, PARK)
+        else:
+            service.clients.come_back(client, END)
         if not parks:
             # The handler has finished, in the child: here it only goes.
             client.handler = None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from greensock import whereabouts
 from greensock.base_server import BaseServer
 from greensock.hub import lifetime
+from greensock.hub.client import ENDING, Client
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.lot import ENDING, Client, ReadyQueue
+from greensock.hub.ready_queue import ReadyQueue
 from greensock.hub.workers import WorkerPool
 from greensock.outcomes import END, GO_ON, PARK, Outcome, Turn
 from greensock.runner import AtWork, Beginner, Runner, hang_up

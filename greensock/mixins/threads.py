@@ -14,9 +14,9 @@ from greensock import whereabouts
 from greensock.base_server import BaseServer
 from greensock.handler_shape import ends_plainly
 from greensock.hub import client_contexts
+from greensock.hub.client import DEDICATED, Client
 from greensock.hub.crowd import Crowd
 from greensock.hub.lifetime import current_greenlet
-from greensock.hub.lot import BUSY, DEDICATED, PARKED, Client
 from greensock.hub.waking import Latch
 from greensock.outcomes import END, Outcome, Turn
 from greensock.runner import AtWork, BlockingRunner, Runner, hang_up
@@ -211,14 +211,14 @@ class ThreadRunner(BlockingRunner):
             # Nobody comes for it any more.
             self.close_client(client)
         elif run is None:
-            client.state = BUSY if outcome is END else PARKED
+            service.clients.come_back(client, outcome)
         elif outcome is END and not run.ready:
             # Its watcher went before the thread came, and its request is closed: nothing is left to
             # do, for which waking the serving greenlet would cost each short connection a write and
             # a turn of the loop. Who finds no room from now on looks again before it waits.
             if client.state is DEDICATED:
                 service.clients.count_out()
-            elif run.lot.holds(client):
+            else:
                 run.lot.forget(client)
             if run.lot.on_gone is not None:
                 run.do_soon(functools.partial(run.lot.on_gone, client.request, client.address))

@@ -24,7 +24,6 @@ from gevent import monkey
 from greensock.buffered_writers import BufferedSocketWriter
 from greensock.hub import option_limits
 from greensock.hub.lot import heed_limits, may_be_closed
-from greensock.hub.waiting import READ, new_watcher
 from greensock.request_ends import IsWhole
 from greensock.streams import (
     FIRST_READ_SIZE,
@@ -195,13 +194,6 @@ class RequestSocket(OriginalSocket):
         if self.unread:
             return self.unread[self.unread_at : self.unread_at + 1]
         return self.receive_now(1, MSG_PEEK | MSG_DONTWAIT)
-
-    def read_watcher(self) -> Any:
-        """A watcher of this request for the lot, which closes it before the request closes."""
-        return new_watcher(number_of(self), READ)
-
-    def forget_read_watcher(self) -> None:
-        """The lot has closed the watcher that `read_watcher` gave it."""
 
     def _take_unread(self, size: int, flags: int) -> bytes:
         if size < 0:

@@ -124,7 +124,6 @@ class WaitingSocket(RequestSocket):
         return self.timeout != 0.0
 
     def read_watcher(self) -> Any:
-        # The lot's is also the one that turns wait on: a second would cost each client 137 bytes.
         watcher = self._reading
         if watcher is None or not is_of_this_thread(watcher):
             fd = number_of(self)
@@ -132,9 +131,6 @@ class WaitingSocket(RequestSocket):
                 check_open(fd)
             watcher = self._reading = new_watcher(fd, READ)
         return watcher
-
-    def forget_read_watcher(self) -> None:
-        self._reading = None
 
     def wait_readable(self) -> None:
         """Block this greenlet until there is something to read, or the timeout is over.

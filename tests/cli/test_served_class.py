@@ -220,7 +220,7 @@ def test_setting_is_of_the_server_or_of_the_handler(name: str) -> None:
 def test_longest_line_that_is_set_holds() -> None:
     handler = type("Short", (Echo,), {})
     with make_server(handler, None, ANYWHERE, {"Short.max_line_size": 10}):
-        assert handler._reader_class.max_line_size == 10  # type: ignore[attr-defined]
+        assert handler.max_line_size == 10  # type: ignore[attr-defined]
 
 
 NOTHING_OF_IT: list[tuple[type, str, str, dict[str, Any], str]] = [

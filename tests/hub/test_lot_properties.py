@@ -1,6 +1,7 @@
 """The lot under any interleaving of what may happen to its clients, with real sockets and timers.
 
-A model keeps what each client must be: watched, waiting for its turn, at its turn, or gone.
+A model keeps what each client must be: watched, waiting for its turn, at its turn, or gone. Each
+step from one state to another must be in the table of steps.
 """
 
 import contextlib
@@ -13,7 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from greensock.hub.lot import BUSY, ENDING, PARKED, Client, ReadyQueue
+from greensock.hub.client import BUSY, ENDING, GONE, PARKED, STEPS, Client, State
+from greensock.hub.ready_queue import ReadyQueue
+from greensock.hub.ready_set import ARMED
 from greensock.hub.timed_lot import TimedLot
 from greensock.net.cooperative_sockets import CooperativeSocket
 
@@ -22,13 +25,32 @@ from ..clients import eventually
 pick = st.integers(min_value=0, max_value=1000)
 
 
+class CheckedClient(Client):
+    """Takes no step that is not in the table."""
+
+    __slots__ = ()
+
+    @property
+    def state(self) -> State:  # type: ignore[override]
+        return Client.state.__get__(self)  # type: ignore[attr-defined, no-any-return]
+
+    @state.setter
+    def state(self, new: State) -> None:
+        before = getattr(self, "state", new)
+        assert new is before or new in STEPS[before], f"from {before} to {new}"
+        Client.state.__set__(self, new)  # type: ignore[attr-defined]
+
+
 class LotMachine(RuleBasedStateMachine):
     """Serves by hand: hands `ready` out one turn at a time, as a server without a mixin does."""
+
+    told_once = False
 
     def __init__(self) -> None:
         super().__init__()
         self.ready: deque[Client] = deque()
-        self.lot = self.new_lot()
+        self.lot = TimedLot(self.told_once)
+        self.attach()
         self.lot.begin(None, lambda request: None)
         self.ends: dict[Client, socket.socket] = {}
         self.sent: dict[Client, int] = {}
@@ -36,12 +58,10 @@ class LotMachine(RuleBasedStateMachine):
         self.at_turn: Client | None = None
         self.admitted = self.gone = self.timed_out = 0
 
-    def new_lot(self) -> TimedLot:
-        lot = TimedLot(
-            ReadyQueue(self.ready, self.note_ready, lambda: None), self.silent, lambda: None
-        )
-        lot.on_gone = self.note_gone
-        return lot
+    def attach(self) -> None:
+        queue = ReadyQueue(self.ready, self.note_ready, lambda: None)
+        self.lot.attach(queue, self.silent, lambda: None)
+        self.lot.on_gone = self.note_gone
 
     def note_ready(self) -> None:
         assert not self.ready
@@ -66,7 +86,7 @@ class LotMachine(RuleBasedStateMachine):
         ours, theirs = socket.socketpair()
         request = CooperativeSocket(fileno=ours.detach())
         request.settimeout(timeout)
-        client = Client(request, self.admitted)
+        client = CheckedClient(request, self.admitted)
         self.ends[client] = theirs
         self.sent[client] = self.served[client] = 0
         self.admitted += 1
@@ -146,37 +166,29 @@ class LotMachine(RuleBasedStateMachine):
     def set_idle_timeout(self, seconds: float | None) -> None:
         self.lot.begin(seconds, lambda request: None)
 
-    @precondition(lambda self: self.at_turn is None)
-    @rule()
-    def serve_again(self) -> None:
-        """The server is shut down, and serves again."""
-        waiting = set(self.ready)
-        self.ready.clear()
+    @rule(sends=st.booleans())
+    def serve_again(self, sends: bool) -> None:
+        """The server is shut down and serves again; meanwhile somebody may speak or be at work."""
         idle_timeout = self.lot.idle_timeout
-        clients = self.lot.suspend()
-        self.lot = self.new_lot()
-        for client in clients:
-            assert client.watcher is None
-            if client.request._closed:
-                self.gone += 1
-                self.ends[client].close()
-                continue
-            self.lot.admit(client)
-            if client in waiting:
-                self.ready.append(client)
-            else:
-                self.lot.park(client)
+        self.lot.detach()
+        assert not self.ready
+        if sends:
+            self.send(0)
+        self.attach()
+        if self.at_turn is not None:
+            # Where its turn runs it was away.
+            assert self.lot.take_back(self.at_turn) or self.lot.holds(self.at_turn)
         self.lot.begin(idle_timeout, lambda request: None)
 
     @invariant()
     def each_client_is_in_one_place(self) -> None:
-        waiting = [*self.ready, *self.lot.woken]
+        waiting = list(self.ready)
         assert len(set(waiting)) == len(waiting), "queued twice"
         for client in self.lot.clients.values():
             if client.state is PARKED:
                 assert client not in waiting
                 assert client is not self.at_turn
-                assert client.watcher.active, "parked, and forgotten"
+                assert client.watch == ARMED, "parked, and forgotten"
                 assert self.is_bounded(client)
             else:
                 assert client in waiting or client is self.at_turn, "neither parked nor queued"
@@ -203,21 +215,29 @@ class LotMachine(RuleBasedStateMachine):
             eventually(self.turn_of_the_loop)
             self.begin_turn(blocks=False)
             self.end_turn(keep=True)
-        self.lot.suspend()
+        self.lot.detach()
+        self.lot.close()
         assert self.admitted == self.gone
         assert not self.ready
         for client, end in self.ends.items():
             end.close()
             assert client.request.fileno() < 0
-            assert client.watcher is None
+            assert client.state is GONE
 
     def turn_of_the_loop(self) -> bool:
         gevent.sleep(0)
         return bool(self.ready)
 
 
+class LotOfThreadsMachine(LotMachine):
+    """As for a server whose turns run in threads or children."""
+
+    told_once = True
+
+
 TestLot = LotMachine.TestCase
-TestLot.settings = settings(
+TestLotOfThreads = LotOfThreadsMachine.TestCase
+TestLot.settings = TestLotOfThreads.settings = settings(
     max_examples=30,
     stateful_step_count=40,
     deadline=None,

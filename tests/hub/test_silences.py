@@ -47,7 +47,9 @@ def test_usual_timeouts_are_kept(timeout: float) -> None:
 
 
 def lot_of(silent: list[Client]) -> Lot:
-    return Lot(ReadyQueue(deque(), lambda: None, lambda: None), silent.append, lambda: None)
+    lot = Lot(told_once=False)
+    lot.attach(ReadyQueue(deque(), lambda: None, lambda: None), silent.append, lambda: None)
+    return lot
 
 
 def test_as_many_timeouts_as_clients_are_a_few_lists() -> None:
@@ -66,7 +68,8 @@ def test_as_many_timeouts_as_clients_are_a_few_lists() -> None:
             for client in clients:
                 lot.unpark(client)
             assert all(each.is_empty() for each in lot.silences.values())
-        lot.suspend()
+        lot.detach()
+    lot.close()
 
 
 def test_each_is_ended_in_its_time() -> None:
@@ -82,7 +85,8 @@ def test_each_is_ended_in_its_time() -> None:
         for client in silent:
             assert client.request.timeout >= longest_so_far * 63 / 64 - 0.1
             longest_so_far = max(longest_so_far, client.request.timeout)
-        lot.suspend()
+        lot.detach()
+    lot.close()
 
 
 # A library that lets the wall clock leap once a file is there.
