@@ -6,8 +6,7 @@ import argparse
 from importlib.util import find_spec
 from typing import Any
 
-from greensock.cli.usage import UsageError
-from greensock.compare.mistakes import UserMistake
+from greensock.arguments.usage import UsageError
 from greensock.compare.options import add_options, understand
 
 EXTRA = 'greensock compare needs the extra "loadtest": pip install greensock[loadtest]'
@@ -38,10 +37,7 @@ def run(args: argparse.Namespace) -> int:
     # Only now: these need what was looked for above.
     from greensock.compare import command, processes
 
-    try:
-        plan, output = understand(args, processes.raise_open_files_limit())
-        if output.draws() and find_spec("matplotlib") is None:
-            raise UsageError(f"{EXTRA} (or give --no-plots)")
-        return command.run(plan, output)
-    except UserMistake as mistake:
-        raise UsageError(str(mistake)) from mistake
+    plan, output = understand(args, processes.raise_open_files_limit())
+    if output.draws() and find_spec("matplotlib") is None:
+        raise UsageError(f"{EXTRA} (or give --no-plots)")
+    return command.run(plan, output)

@@ -12,7 +12,7 @@ from importlib.machinery import SourceFileLoader, SourcelessFileLoader
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 from greensock.hub import signal_handlers
 from greensock.patch.settings import UnknownSetting
 

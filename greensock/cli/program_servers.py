@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from greensock.arguments.usage import UsageError
 from greensock.base_server import BaseServer
 from greensock.cli import seeing
-from greensock.cli.usage import UsageError
 from greensock.control import place
 from greensock.control.answering import control_socket
 from greensock.control.place import NoControl

@@ -10,11 +10,11 @@ import sys
 import threading
 from typing import Any
 
+from greensock.arguments.targets import parse_setting
+from greensock.arguments.usage import UsageError
 from greensock.base_server import BaseServer
 from greensock.cli import seeing_options
 from greensock.cli.main_program import Program
-from greensock.cli.targets import parse_setting
-from greensock.cli.usage import UsageError
 from greensock.hub.lifetime import print_no_interrupts
 from greensock.hub.signal_handlers import wait_for_handlers
 from greensock.net import open_files

@@ -10,9 +10,9 @@ import sys
 from typing import Any
 
 from greensock import base_server, datagram_servers, stream_servers
+from greensock.arguments.targets import in_one_line
+from greensock.arguments.usage import UsageError
 from greensock.cli import setting_effects
-from greensock.cli.targets import in_one_line
-from greensock.cli.usage import UsageError
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 from greensock.handler_shape import HandlerShape
 from greensock.handlers import note_class_settings
 from greensock.net.addresses import Address

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 from greensock.net.addresses import Address
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import greensock
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 from greensock.net import open_files
 from greensock.torture import report
 from greensock.torture.case import Case

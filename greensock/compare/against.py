@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from greensock.arguments.usage import UsageError
 from greensock.compare.findings import differ
 from greensock.compare.metrics import METRICS
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.summary import Figure, Summary
 
 # Options that change what the figures mean; a result with others is another experiment.
@@ -46,17 +46,17 @@ class Change:
 
 
 def read_result(path: str) -> dict[str, Any]:
-    """An earlier result.json; UserMistake when it is none."""
+    """An earlier result.json; UsageError when it is none."""
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
         if result["schema"] == 1 and isinstance(result["summary"], list):
             found: dict[str, Any] = result
             return found
     except OSError as error:
-        raise UserMistake(f"--against {path}: {error.strerror}") from None
+        raise UsageError(f"--against {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
         pass
-    raise UserMistake(f"--against {path}: not a result.json of greensock compare, schema 1")
+    raise UsageError(f"--against {path}: not a result.json of greensock compare, schema 1")
 
 
 def changes(old: Mapping[str, Any], summaries: Sequence[Summary]) -> list[Change]:

@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
+from greensock.arguments.usage import UsageError
 from greensock.compare.against import changes, other_experiment, other_place, read_result
 from greensock.compare.findings import Finding, judge_all
 from greensock.compare.interrupts import one_interrupt
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.plan import Output, Plan
 from greensock.compare.progress import in_words, open_display
 from greensock.compare.report import Picture, write_report
@@ -88,7 +88,7 @@ def check_places(output: Output) -> None:
     """See whether the results can be written, before minutes are spent on them.
 
     Raises:
-        UserMistake: they cannot.
+        UsageError: they cannot.
     """
     files = [output.html_file, output.json_file if output.json_file != "-" else None]
     if output.folder is not None:
@@ -103,7 +103,7 @@ def check_places(output: Output) -> None:
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
         except OSError as error:
-            raise UserMistake(f"cannot write {name}: {error.strerror}") from None
+            raise UsageError(f"cannot write {name}: {error.strerror}") from None
 
 
 def write_outputs(

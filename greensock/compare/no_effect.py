@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from greensock.arguments.usage import UsageError
 from greensock.compare.contenders import Contender
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.plan import Output, Plan
 
 _OWN_LOAD = "a locustfile brings its own load"
@@ -81,9 +81,9 @@ def refuse(said: Iterable[str], plan: Plan, output: Output) -> None:
     Not at those of pyproject.toml, which stand there for other command lines too.
 
     Raises:
-        UserMistake: one of them changes nothing.
+        UsageError: one of them changes nothing.
     """
     for name in said:
         why: Any = _RULES.get(name, lambda plan, output: None)
         if (reason := why(plan, output)) is not None:
-            raise UserMistake(f"--{name.replace('_', '-')} would do nothing: {reason}")
+            raise UsageError(f"--{name.replace('_', '-')} would do nothing: {reason}")

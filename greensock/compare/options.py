@@ -12,8 +12,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
+from greensock.arguments.usage import UsageError
 from greensock.compare import no_effect
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.plan import (
     DEFAULT_TARGET,
     Output,
@@ -220,14 +220,14 @@ class SectionParser(argparse.ArgumentParser):
     """Reads the section of pyproject.toml as if it were a command line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserMistake(f"pyproject.toml, [{SECTION}]: {message}")
+        raise UsageError(f"pyproject.toml, [{SECTION}]: {message}")
 
 
 def read_section(path: Path) -> argparse.Namespace:
     """The options in pyproject.toml; none without such a file or section.
 
     Raises:
-        UserMistake: the file is not TOML, or the section holds what is no option.
+        UsageError: the file is not TOML, or the section holds what is no option.
     """
     parser = SectionParser(add_help=False, allow_abbrev=False)
     add_options(parser)
@@ -236,7 +236,7 @@ def read_section(path: Path) -> argparse.Namespace:
     except FileNotFoundError:
         table = {}
     except (OSError, ValueError) as error:
-        raise UserMistake(f"cannot read {path}: {error}") from None
+        raise UsageError(f"cannot read {path}: {error}") from None
     for name in SECTION.split("."):
         table = table.get(name, {})
     arguments: list[str] = []
@@ -271,7 +271,7 @@ def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Outp
     `open_files` is how many files a process may have open.
 
     Raises:
-        UserMistake: an option is wrong, or does not go with another one.
+        UsageError: an option is wrong, or does not go with another one.
     """
     said = said_on_command_line(options)
     said_here = tuple(said)
@@ -285,7 +285,7 @@ def understand(options: argparse.Namespace, open_files: int) -> tuple[Plan, Outp
     scenario = choose_scenario(said.get("scenario"), said.get("target"), locustfile[0])
     custom = locustfile[0] is not None
     if custom and not Path(locustfile[0]).is_file():
-        raise UserMistake(f"--locustfile {locustfile[0]}: no such file")
+        raise UsageError(f"--locustfile {locustfile[0]}: no such file")
     rate, stages = understand_rate(said, 0.0 if custom else scenario.rate)
     server_cpus, generator_cpus = choose_pinning(said.get("pin", "auto"))
     users = said.get("users", scenario.users)
@@ -326,11 +326,11 @@ def understand_rate(said: dict[str, Any], default: float) -> tuple[float | None,
     """(rate, stages): None is the search for the highest rate."""
     if "stages" in said:
         if "rate" in said:
-            raise UserMistake("--stages replaces --rate: give one of them")
+            raise UsageError("--stages replaces --rate: give one of them")
         try:
             return 0.0, parse_stages(said["stages"])
         except ValueError as error:
-            raise UserMistake(f"--{error}") from None
+            raise UsageError(f"--{error}") from None
     text = str(said.get("rate", default))
     if text == "max":
         return None, search_stages(said.get("processes", 1), default)
@@ -339,7 +339,7 @@ def understand_rate(said: dict[str, Any], default: float) -> tuple[float | None,
     except ValueError:
         rate = -1.0
     if not 0 <= rate < float("inf"):
-        raise UserMistake(f"--rate must be a number of at least 0 or max, not {text!r}")
+        raise UsageError(f"--rate must be a number of at least 0 or max, not {text!r}")
     return rate, ()
 
 
@@ -350,9 +350,9 @@ def understand_expect(text: str) -> str:
         try:
             re.compile(text.removeprefix("regex:").encode())
         except re.error as error:
-            raise UserMistake(f"--expect {text}: {error}") from None
+            raise UsageError(f"--expect {text}: {error}") from None
         return text
-    raise UserMistake(f"--expect must be same, line, len, any or regex:PATTERN, not {text!r}")
+    raise UsageError(f"--expect must be same, line, len, any or regex:PATTERN, not {text!r}")
 
 
 def understand_output(said: dict[str, Any]) -> Output:

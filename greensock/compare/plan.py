@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from greensock.arguments.usage import UsageError
 from greensock.compare.contenders import (
     MIXINS,
     OF_PROGRAMS,
@@ -17,7 +18,6 @@ from greensock.compare.contenders import (
     PEERS_OF_PROGRAMS,
     Contender,
 )
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.scenarios import HTTP_REQUEST, SCENARIOS, Scenario
 from greensock.loadtest.schedule import RateCurve, Stage, parse_stages
 
@@ -221,15 +221,15 @@ def choose_scenario(name: str | None, target: str | None, locustfile: str | None
     """
     if locustfile is not None:
         if name not in (None, "custom"):
-            raise UserMistake(f"--locustfile brings its own load: leave out --scenario {name}")
+            raise UsageError(f"--locustfile brings its own load: leave out --scenario {name}")
         return SCENARIOS["line"]
     if name is None:
         name = "echo" if target in (None, DEFAULT_TARGET) else "line"
     if name == "custom":
-        raise UserMistake("--scenario custom needs --locustfile FILE")
+        raise UsageError("--scenario custom needs --locustfile FILE")
     if name not in SCENARIOS:
         known = ", ".join(SCENARIOS)
-        raise UserMistake(f"--scenario must be one of {known}, custom, not {name}")
+        raise UsageError(f"--scenario must be one of {known}, custom, not {name}")
     return SCENARIOS[name]
 
 
@@ -243,7 +243,7 @@ def choose_contenders(mixins: str | None, peers: bool, is_program: bool = False)
     for name in names:
         if name not in own + others:
             known = ", ".join(own + others)
-            raise UserMistake(f"--mixins must name some of {known}, not {name!r}")
+            raise UsageError(f"--mixins must name some of {known}, not {name!r}")
     return tuple(dict.fromkeys(names))
 
 
@@ -251,20 +251,20 @@ def choose_program(text: str, target: str | None, scenario: str | None) -> str:
     """The scenario for a program: HTTP, unless said otherwise.
 
     Raises:
-        UserMistake: the program cannot be told its port, or there is a target too.
+        UsageError: the program cannot be told its port, or there is a target too.
     """
     if target is not None:
-        raise UserMistake(f"--program is compared in place of a target: leave out {target}")
+        raise UsageError(f"--program is compared in place of a target: leave out {target}")
     try:
         shlex.split(text)
     except ValueError as error:
-        raise UserMistake(f"--program: {error}") from None
+        raise UsageError(f"--program: {error}") from None
     if "{port}" not in text:
-        raise UserMistake(
+        raise UsageError(
             f'--program must say where its port goes, as in "-m http.server {{port}}", not {text!r}'
         )
     if scenario in ("udp", "unix"):
-        raise UserMistake(f"--program is loaded over TCP: --scenario {scenario} is not")
+        raise UsageError(f"--program is loaded over TCP: --scenario {scenario} is not")
     return scenario or "http"
 
 
@@ -272,13 +272,13 @@ def check_limits(plan: Plan, open_files: int) -> None:
     """Refuse what cannot work, before it fails half-way."""
     room = open_files - plan.users - SPARE_FILES
     if plan.idle > room:
-        raise UserMistake(
+        raise UsageError(
             f"--idle must be at most {room}, not {plan.idle}: a process may open {open_files} "
             f"files here (ulimit -n), and {plan.users} users need some"
         )
     check_source(plan)
     if plan.idle and plan.transport == "udp":
-        raise UserMistake("--idle must be 0 over UDP: a datagram server has no idle clients")
+        raise UsageError("--idle must be 0 over UDP: a datagram server has no idle clients")
 
 
 def check_source(plan: Plan) -> None:
@@ -292,9 +292,9 @@ def check_source(plan: Plan) -> None:
             sock.bind((sources[0], 0))
     except (ValueError, OSError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserMistake(f"--idle-source {plan.idle_source}: {reason}") from None
+        raise UsageError(f"--idle-source {plan.idle_source}: {reason}") from None
     if plan.idle > (most := len(sources) * PORTS):
-        raise UserMistake(f"--idle must be at most {most} from --idle-source {plan.idle_source}")
+        raise UsageError(f"--idle must be at most {most} from --idle-source {plan.idle_source}")
 
 
 def choose_pinning(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -308,10 +308,10 @@ def choose_pinning(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
         server, generator = (parse_cpus(part) for part in text.split(":"))
     except ValueError:
         message = f"--pin must be auto, none or SERVER:GENERATOR such as 0:1-3, not {text!r}"
-        raise UserMistake(message) from None
+        raise UsageError(message) from None
     for cpu in server + generator:
         if cpu not in usable:
-            raise UserMistake(f"--pin names CPU {cpu}, but this process may use only {usable}")
+            raise UsageError(f"--pin names CPU {cpu}, but this process may use only {usable}")
     return server, generator
 
 

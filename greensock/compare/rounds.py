@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from greensock.arguments.usage import UsageError
 from greensock.compare.contenders import Contender
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.plan import Plan
 from greensock.compare.processes import stop_children
 from greensock.compare.trial import Trial, TrialInterrupted, Watcher, run_trial
@@ -66,7 +66,7 @@ def run_rounds(plan: Plan, display: Display, logs: Path | None) -> Comparison:
     `logs` is the folder in which the logs of all processes stay, or None to drop them.
 
     Raises:
-        UserMistake: the very first server refused the target or a setting.
+        UsageError: the very first server refused the target or a setting.
     """
     comparison = Comparison(plan)
     failed: set[str] = set()
@@ -85,7 +85,7 @@ def run_rounds(plan: Plan, display: Display, logs: Path | None) -> Comparison:
                 folder = root / f"{round_number}-{name}"
                 trial = run_trial(Contender(name), round_number, plan, folder, display)
                 if trial.refused and not comparison.trials:
-                    raise UserMistake(trial.failed)
+                    raise UsageError(trial.failed)
                 comparison.trials.append(trial)
                 display.trial_ends(trial)
                 if trial.failed is not None:

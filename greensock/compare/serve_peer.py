@@ -114,8 +114,8 @@ def apply_settings(texts: list[str], *classes: Any) -> None:
 
     As `greensock serve` reads them, but that these servers know fewer.
     """
-    from greensock.cli.targets import parse_setting
-    from greensock.cli.usage import UsageError
+    from greensock.arguments.targets import parse_setting
+    from greensock.arguments.usage import UsageError
     from greensock.setting_values import check_value, is_setting
 
     for text in texts:
@@ -169,8 +169,8 @@ def main() -> int:
         import gevent.monkey
 
         gevent.monkey.patch_all()
-    from greensock.cli.targets import load_target
-    from greensock.cli.usage import UsageError
+    from greensock.arguments.targets import load_target
+    from greensock.arguments.usage import UsageError
     from greensock.compare.greenlet_count import answer_signals
 
     transport, address = parse_bind(options.bind)

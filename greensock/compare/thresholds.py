@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from greensock.arguments.usage import UsageError
 from greensock.compare.metrics import METRICS
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.summary import Summary
 
 _OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
@@ -39,21 +39,19 @@ class Verdict:
 
 
 def parse_threshold(text: str, contenders: Sequence[str]) -> Threshold:
-    """Read one limit; UserMistake when it names what is not measured or not compared."""
+    """Read one limit; UsageError when it names what is not measured or not compared."""
     match = _FORM.fullmatch(text.strip())
     if match is None:
-        raise UserMistake(f"--threshold must look like p99<50 or greenlet:p99<50, not {text!r}")
+        raise UsageError(f"--threshold must look like p99<50 or greenlet:p99<50, not {text!r}")
     if match["metric"] not in METRICS:
         known = ", ".join(METRICS)
-        raise UserMistake(f"--threshold knows {known}, not {match['metric']!r}")
+        raise UsageError(f"--threshold knows {known}, not {match['metric']!r}")
     if match["who"] is not None and match["who"] not in contenders:
-        raise UserMistake(
-            f"--threshold {text}: {match['who']} is not among {', '.join(contenders)}"
-        )
+        raise UsageError(f"--threshold {text}: {match['who']} is not among {', '.join(contenders)}")
     try:
         limit = float(match["limit"])
     except ValueError:
-        raise UserMistake(f"--threshold {text}: {match['limit']} is not a number") from None
+        raise UsageError(f"--threshold {text}: {match['limit']} is not a number") from None
     return Threshold(text, match["who"], match["metric"], match["sign"], limit)
 
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import pytest
 
 import greensock
+from greensock.arguments.usage import UsageError
 from greensock.cli import serve
 from greensock.cli.served_class import MIXINS, make_server, usual_mixin
-from greensock.cli.usage import UsageError
 from greensock.examples import ClassicEcho, Echo, Upper
 from greensock.net import addresses
 from greensock.testing import running

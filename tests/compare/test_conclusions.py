@@ -2,10 +2,10 @@
 
 import pytest
 
+from greensock.arguments.usage import UsageError
 from greensock.compare.against import changes, judge_change, read_result
 from greensock.compare.findings import judge
 from greensock.compare.metrics import METRICS
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.summary import Figure, Summary
 from greensock.compare.thresholds import check_thresholds, parse_threshold
 
@@ -88,7 +88,7 @@ def test_what_was_not_measured_keeps_no_threshold():
 
 @pytest.mark.parametrize("text", ["p99", "p98<5", "p99=5", "fibre:p99<5", "p99<1.2.3"])
 def test_a_wrong_threshold_is_refused(text):
-    with pytest.raises(UserMistake, match="--threshold"):
+    with pytest.raises(UsageError, match="--threshold"):
         parse_threshold(text, ["greenlet"])
 
 
@@ -111,5 +111,5 @@ def test_changes_are_told_for_contenders_in_both_runs():
 def test_against_wants_a_result(tmp_path, text):
     path = tmp_path / "old.json"
     path.write_text(text)
-    with pytest.raises(UserMistake, match=r"old\.json"):
+    with pytest.raises(UsageError, match=r"old\.json"):
         read_result(str(path))

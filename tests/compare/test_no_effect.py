@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from greensock.compare.mistakes import UserMistake
+from greensock.arguments.usage import UsageError
 from greensock.compare.options import add_options, understand
 from greensock.compare.plan import Plan, choose_contenders
 from tests.compare.trials import plan_for, run_side_by_side
@@ -56,7 +56,7 @@ def locustfile(tmp_path):
 )
 def test_option_that_changes_nothing_is_refused(locustfile, options, message):
     told = [locustfile if text == "FILE" else text for text in options]
-    with pytest.raises(UserMistake, match=f"^{message}"):
+    with pytest.raises(UsageError, match=f"^{message}"):
         understood(*told)
 
 

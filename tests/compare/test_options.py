@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from greensock.compare.mistakes import UserMistake
+from greensock.arguments.usage import UsageError
 from greensock.compare.options import add_options, understand
 
 
@@ -51,7 +51,7 @@ def test_pyproject_fills_in_what_the_command_line_leaves_out(tmp_path):
 )
 def test_a_mistake_in_pyproject_is_named(tmp_path, section, word):
     (tmp_path / "pyproject.toml").write_text(f"[tool.greensock.compare]\n{section}\n")
-    with pytest.raises(UserMistake, match=word):
+    with pytest.raises(UsageError, match=word):
         plan_for()
 
 
@@ -77,7 +77,7 @@ def test_a_mistake_in_pyproject_is_named(tmp_path, section, word):
     ],
 )
 def test_a_wrong_option_is_refused_with_its_name(arguments, message):
-    with pytest.raises(UserMistake, match=message):
+    with pytest.raises(UsageError, match=message):
         plan_for(*arguments)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from greensock.arguments.usage import UsageError
 from greensock.cli import _parser
 from greensock.compare.contenders import Contender
-from greensock.compare.mistakes import UserMistake
 from greensock.compare.options import understand
 
 from .conftest import ONE_ROUND
@@ -47,7 +47,7 @@ def test_program_that_cannot_be_compared_is_a_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserMistake, match=message):
+    with pytest.raises(UsageError, match=message):
         plan(*arguments)
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 
 
 def load_target(text: str) -> type:
