@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from greensock.compare.accept_queue import unaccepted
-from greensock.compare.idle_holder import HolderFailed, IdleHolder
+from greensock.compare.idle.idle_holder import HolderFailed, IdleHolder
 
 
 class Echo(socketserver.StreamRequestHandler):

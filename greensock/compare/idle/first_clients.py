@@ -6,9 +6,9 @@ import socket
 import time
 from contextlib import suppress
 
-from greensock.compare.idle_clients import describe, reply_is_complete
-from greensock.compare.idle_holder import IdleHolder, Opened
-from greensock.compare.idle_phase import PATIENCE
+from greensock.compare.idle.idle_clients import describe, reply_is_complete
+from greensock.compare.idle.idle_holder import IdleHolder, Opened
+from greensock.compare.idle.idle_phase import PATIENCE
 from greensock.compare.server_process import ServerFailed, ServerProcess
 from greensock.printable import printable
 
