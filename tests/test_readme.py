@@ -14,7 +14,7 @@ import pytest
 import greensock.cli
 from greensock.cli import compare, run, torture
 from greensock.compare.metrics import METRICS
-from greensock.compare.options import understand
+from greensock.compare.planning.options import understand
 from greensock.compare.scenarios import SCENARIOS
 from greensock.compare.thresholds import parse_threshold
 

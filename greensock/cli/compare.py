@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.options import add_options, understand
+from greensock.compare.planning.options import add_options, understand
 
 EXTRA = 'greensock compare needs the extra "loadtest": pip install greensock[loadtest]'
 

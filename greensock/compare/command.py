@@ -18,7 +18,7 @@ from greensock.arguments.usage import UsageError
 from greensock.compare.against import changes, other_experiment, other_place, read_result
 from greensock.compare.findings import Finding, judge_all
 from greensock.compare.interrupts import one_interrupt
-from greensock.compare.plan import Output, Plan
+from greensock.compare.planning.plan import Output, Plan
 from greensock.compare.progress import in_words, open_display
 from greensock.compare.report import Picture, write_report
 from greensock.compare.result import as_text, build_result, write_json

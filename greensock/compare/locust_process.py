@@ -16,7 +16,7 @@ from typing import Any
 
 import greensock.loadtest
 from greensock.compare.free_ports import free_port
-from greensock.compare.plan import Plan
+from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import ChildProcess, describe_status
 from greensock.compare.scenarios import LIVE, REFUSED, SCENARIOS
 

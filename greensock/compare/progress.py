@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from greensock.compare.metrics import number
-from greensock.compare.plan import Plan
+from greensock.compare.planning.plan import Plan
 from greensock.compare.rounds import Display
 from greensock.compare.sampling import Sample
 from greensock.compare.trial import Trial

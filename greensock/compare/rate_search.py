@@ -16,10 +16,6 @@ from greensock.compare.doubts import RATE_MISSED
 from greensock.compare.load import Load, reduce_load
 from greensock.loadtest.schedule import Stage
 
-FIRST_RATE = 100.0  # where nothing is known of what a contender can do
-GROWTH = 1.3
-GENERATOR_LIMIT = 10_000.0  # requests/s of one locust process
-STEP_SECONDS = 4.0  # of which the first is not counted: the step before may still be worked off
 # Percent of a core. At a fixed rate locust falls behind before its core is full: at 15,000
 # requests a second (93 %) the median was eleven times that at 10,000 (60 %).
 GENERATOR_FULL = 60.0
@@ -57,16 +53,6 @@ class RateSearch:
                 break
             best = step
         return best
-
-
-def search_stages(processes: int, usual: float) -> tuple[Stage, ...]:
-    """The steps as stages of one load, from half the usual rate on (0: there is none)."""
-    stages, rate = [], usual / 2 or FIRST_RATE
-    while rate < GENERATOR_LIMIT * processes:
-        stages.append(Stage(STEP_SECONDS, round(rate)))
-        rate *= GROWTH
-    stages.append(Stage(STEP_SECONDS, GENERATOR_LIMIT * processes))
-    return tuple(stages)
 
 
 def overloaded(running_totals: Mapping[str, Any] | None) -> bool:

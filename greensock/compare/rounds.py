@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.contenders import Contender
-from greensock.compare.plan import Plan
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import stop_children
 from greensock.compare.trial import Trial, TrialInterrupted, Watcher, run_trial
 

@@ -7,10 +7,10 @@ import signal
 import socket
 from pathlib import Path
 
-from greensock.compare.contenders import Contender
 from greensock.compare.free_ports import free_port
 from greensock.compare.greenlet_count import COUNTS_FILE, SIGNAL
-from greensock.compare.plan import Plan
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import ChildProcess, describe_status, wait_until
 from greensock.compare.serve_peer import NOTE
 

@@ -16,7 +16,7 @@ from greensock.compare.doubts import (
     STOLEN,
 )
 from greensock.compare.metrics import METRICS
-from greensock.compare.plan import Plan
+from greensock.compare.planning.plan import Plan
 from greensock.compare.rounds import Comparison
 from greensock.compare.sampling import Sample
 from greensock.compare.trial import INTERRUPTED, Trial

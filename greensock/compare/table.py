@@ -11,7 +11,7 @@ from rich.text import Text
 from greensock.compare.against import Change
 from greensock.compare.findings import Finding, called
 from greensock.compare.metrics import METRICS
-from greensock.compare.plan import Plan
+from greensock.compare.planning.plan import Plan
 from greensock.compare.summary import LIMIT_FLAG, Summary
 from greensock.printable import printable
 

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from greensock.compare.contenders import Contender
 from greensock.compare.idle.first_clients import check_answers, check_datagrams
 from greensock.compare.idle.idle_holder import HolderFailed, IdleHolder
 from greensock.compare.idle.idle_phase import SETTLE, Idle, IdlePhase
 from greensock.compare.load import Load, choose_window, reduce_load
 from greensock.compare.locust_process import END_TIMEOUT, LoadFailed, LoadRefused, LocustProcess
-from greensock.compare.plan import Plan
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import describe_status, wait_until
 from greensock.compare.rate_search import RateSearch, judge_steps, overloaded
 from greensock.compare.sampling import Sample, Sampler

@@ -2,7 +2,7 @@
 
 import pytest
 
-from greensock.compare.plan import Plan
+from greensock.compare.planning.plan import Plan
 from greensock.compare.rounds import Comparison
 from greensock.compare.summary import flags_of, summarise
 from greensock.loadtest.schedule import Stage

@@ -5,8 +5,8 @@ import argparse
 import pytest
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.options import add_options, understand
-from greensock.compare.plan import Plan, choose_contenders
+from greensock.compare.planning.options import add_options, understand
+from greensock.compare.planning.plan import Plan, choose_contenders
 from tests.compare.trials import plan_for, run_side_by_side
 
 OWN_RATE = """

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.options import add_options, understand
+from greensock.compare.planning.options import add_options, understand
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_stages_replace_the_rate_and_the_run_time():
 
 
 def test_bounds_reach_only_the_mixin_that_has_them():
-    from greensock.compare.contenders import Contender
+    from greensock.compare.planning.contenders import Contender
 
     plan, _ = plan_for("--max-children", "90", "--max-threads", "8", "--set", "timeout=3")
     assert plan.server_settings(Contender("forking")) == ["max_children=90", "timeout=3"]

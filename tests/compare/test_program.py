@@ -9,8 +9,8 @@ import pytest
 
 from greensock.arguments.usage import UsageError
 from greensock.cli import _parser
-from greensock.compare.contenders import Contender
-from greensock.compare.options import understand
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.options import understand
 
 from .conftest import ONE_ROUND
 

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
-from greensock.compare.contenders import MIXINS, PEERS
 from greensock.compare.figures import STYLE
 from greensock.compare.findings import judge_all
 from greensock.compare.load import Load, Second
-from greensock.compare.plan import Plan
+from greensock.compare.planning.contenders import MIXINS, PEERS
+from greensock.compare.planning.plan import Plan
 from greensock.compare.plots import pictures
 from greensock.compare.rate_search import RateSearch, Step
 from greensock.compare.report import page, write_report

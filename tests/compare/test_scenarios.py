@@ -2,7 +2,7 @@
 
 import pytest
 
-from greensock.compare.contenders import PEERS
+from greensock.compare.planning.contenders import PEERS
 from greensock.compare.scenarios import SCENARIOS
 from tests.compare.trials import plan_for, run_side_by_side
 

@@ -4,8 +4,8 @@ import os
 import signal
 import threading
 
-from greensock.compare.contenders import Contender
-from greensock.compare.plan import Plan
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.plan import Plan
 from greensock.compare.trial import run_trial
 
 

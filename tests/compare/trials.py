@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from greensock.compare.contenders import Contender
-from greensock.compare.options import add_options, understand
-from greensock.compare.plan import Plan
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.options import add_options, understand
+from greensock.compare.planning.plan import Plan
 from greensock.compare.trial import Trial, run_trial
 
 #: One short trial.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from greensock.compare.accept_queue import unaccepted
-from greensock.compare.contenders import Contender
 from greensock.compare.idle.idle_holder import IdleHolder, Opened
-from greensock.compare.plan import Plan
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import wait_until
 from greensock.compare.sampling import Sample, Sampler, children_of
 from greensock.compare.server_process import ServerProcess

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from greensock.arguments.usage import UsageError
-from greensock.compare import no_effect
-from greensock.compare.plan import (
+from greensock.compare.planning import no_effect
+from greensock.compare.planning.plan import (
     DEFAULT_TARGET,
     Output,
     Plan,
@@ -25,7 +25,7 @@ from greensock.compare.plan import (
     choose_scenario,
     parse_seconds,
 )
-from greensock.compare.rate_search import search_stages
+from greensock.compare.planning.steps import search_stages
 from greensock.loadtest.schedule import parse_stages
 
 SECTION = "tool.greensock.compare"

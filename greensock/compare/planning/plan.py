@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.contenders import (
+from greensock.compare.planning.contenders import (
     MIXINS,
     OF_PROGRAMS,
     PEERS,

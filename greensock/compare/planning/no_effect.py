@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.contenders import Contender
-from greensock.compare.plan import Output, Plan
+from greensock.compare.planning.contenders import Contender
+from greensock.compare.planning.plan import Output, Plan
 
 _OWN_LOAD = "a locustfile brings its own load"
 
