@@ -19,12 +19,12 @@ from greensock.compare.against import changes, other_experiment, other_place, re
 from greensock.compare.findings import Finding, judge_all
 from greensock.compare.interrupts import one_interrupt
 from greensock.compare.planning.plan import Output, Plan
-from greensock.compare.progress import in_words, open_display
-from greensock.compare.report import Picture, write_report
+from greensock.compare.reports.progress import in_words, open_display
+from greensock.compare.reports.report import Picture, write_report
+from greensock.compare.reports.table import print_changes, print_results, say, table_width
 from greensock.compare.result import as_text, build_result, write_json
 from greensock.compare.rounds import Comparison, run_rounds
 from greensock.compare.summary import Summary, summarise
-from greensock.compare.table import print_changes, print_results, say, table_width
 from greensock.compare.thresholds import check_thresholds, parse_threshold
 
 DONE, TRIAL_FAILED, THRESHOLD_CROSSED, INTERRUPTED = 0, 1, 99, 130
@@ -147,6 +147,6 @@ def draw(
     comparison: Comparison, summaries: Sequence[Summary], findings: Mapping[str, Finding]
 ) -> list[Picture]:
     """The pictures. matplotlib takes a second to import and is not needed with --no-plots."""
-    from greensock.compare import plots
+    from greensock.compare.reports import plots
 
     return list(plots.pictures(comparison, summaries, findings))

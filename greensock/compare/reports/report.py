@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from greensock.compare.findings import called
 from greensock.compare.metrics import METRICS, number
+from greensock.compare.reports.table import APART, CONCLUSIONS, ROWS, flag_kinds
 from greensock.compare.summary import OF_IDLE, OF_LOAD
-from greensock.compare.table import APART, CONCLUSIONS, ROWS, flag_kinds
 from greensock.printable import printable
 
 _STYLE = """

@@ -8,10 +8,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from greensock.compare.figures import COLOURS, Plot, in_thousands
 from greensock.compare.findings import Finding
 from greensock.compare.metrics import METRICS
-from greensock.compare.plots_over_time import pictures_over_time
+from greensock.compare.reports.figures import COLOURS, Plot, in_thousands
+from greensock.compare.reports.plots_over_time import pictures_over_time
 from greensock.compare.rounds import Comparison
 from greensock.compare.summary import Figure as Value
 from greensock.compare.summary import Summary
