@@ -15,17 +15,17 @@ from typing import Any
 from rich.console import Console
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.against import changes, other_experiment, other_place, read_result
-from greensock.compare.findings import Finding, judge_all
 from greensock.compare.interrupts import one_interrupt
 from greensock.compare.planning.plan import Output, Plan
 from greensock.compare.reports.progress import in_words, open_display
 from greensock.compare.reports.report import Picture, write_report
 from greensock.compare.reports.table import print_changes, print_results, say, table_width
-from greensock.compare.result import as_text, build_result, write_json
+from greensock.compare.results.against import changes, other_experiment, other_place, read_result
+from greensock.compare.results.findings import Finding, judge_all
+from greensock.compare.results.result import as_text, build_result, write_json
+from greensock.compare.results.summary import Summary, summarise
+from greensock.compare.results.thresholds import check_thresholds, parse_threshold
 from greensock.compare.rounds import Comparison, run_rounds
-from greensock.compare.summary import Summary, summarise
-from greensock.compare.thresholds import check_thresholds, parse_threshold
 
 DONE, TRIAL_FAILED, THRESHOLD_CROSSED, INTERRUPTED = 0, 1, 99, 130
 

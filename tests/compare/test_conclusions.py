@@ -3,11 +3,11 @@
 import pytest
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.against import changes, judge_change, read_result
-from greensock.compare.findings import judge
-from greensock.compare.metrics import METRICS
-from greensock.compare.summary import Figure, Summary
-from greensock.compare.thresholds import check_thresholds, parse_threshold
+from greensock.compare.results.against import changes, judge_change, read_result
+from greensock.compare.results.findings import judge
+from greensock.compare.results.metrics import METRICS
+from greensock.compare.results.summary import Figure, Summary
+from greensock.compare.results.thresholds import check_thresholds, parse_threshold
 
 
 def row(name, rounds=3, flags=(), failed=None, **metrics):

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
-from greensock.compare.findings import judge_all
 from greensock.compare.load import Load, Second
 from greensock.compare.planning.contenders import MIXINS, PEERS
 from greensock.compare.planning.plan import Plan
@@ -23,10 +22,11 @@ from greensock.compare.reports.figures import STYLE
 from greensock.compare.reports.plots import pictures
 from greensock.compare.reports.report import page, write_report
 from greensock.compare.reports.table import print_results
-from greensock.compare.result import build_result
+from greensock.compare.results.findings import judge_all
+from greensock.compare.results.result import build_result
+from greensock.compare.results.summary import summarise
 from greensock.compare.rounds import Comparison, order
 from greensock.compare.sampling import Sample
-from greensock.compare.summary import summarise
 from greensock.compare.trial import Idle, Trial
 
 

@@ -16,8 +16,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from greensock.compare.metrics import METRICS
 from greensock.compare.planning.contenders import MIXINS, PEERS
+from greensock.compare.results.metrics import METRICS
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; greenlets are green.
 _PALETTE = (

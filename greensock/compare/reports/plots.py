@@ -8,13 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from greensock.compare.findings import Finding
-from greensock.compare.metrics import METRICS
 from greensock.compare.reports.figures import COLOURS, Plot, in_thousands
 from greensock.compare.reports.plots_over_time import pictures_over_time
+from greensock.compare.results.findings import Finding
+from greensock.compare.results.metrics import METRICS
+from greensock.compare.results.summary import Figure as Value
+from greensock.compare.results.summary import Summary
 from greensock.compare.rounds import Comparison
-from greensock.compare.summary import Figure as Value
-from greensock.compare.summary import Summary
 
 _NOTHING = Value(0.0, 0.0, 0.0)  # in the place of a figure that was not measured
 

@@ -10,12 +10,12 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from greensock.compare.findings import Finding
 from greensock.compare.planning.plan import Plan
 from greensock.compare.rate_search import SLOWEST
 from greensock.compare.reports.figures import COLOURS, MARKERS, Plot, in_thousands
+from greensock.compare.results.findings import Finding
+from greensock.compare.results.summary import LIMIT_FLAG, Summary
 from greensock.compare.rounds import Comparison
-from greensock.compare.summary import LIMIT_FLAG, Summary
 from greensock.compare.trial import Trial
 from greensock.loadtest.histogram import Histogram
 

@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from greensock.compare.metrics import number
 from greensock.compare.planning.plan import Plan
+from greensock.compare.results.metrics import number
 from greensock.compare.rounds import Display
 from greensock.compare.sampling import Sample
 from greensock.compare.trial import Trial

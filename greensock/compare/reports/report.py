@@ -12,10 +12,10 @@ from html import escape
 from pathlib import Path
 from typing import Any, Protocol
 
-from greensock.compare.findings import called
-from greensock.compare.metrics import METRICS, number
 from greensock.compare.reports.table import APART, CONCLUSIONS, ROWS, flag_kinds
-from greensock.compare.summary import OF_IDLE, OF_LOAD
+from greensock.compare.results.findings import called
+from greensock.compare.results.metrics import METRICS, number
+from greensock.compare.results.summary import OF_IDLE, OF_LOAD
 from greensock.printable import printable
 
 _STYLE = """

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from greensock.compare.against import Change
-from greensock.compare.findings import Finding, called
-from greensock.compare.metrics import METRICS
 from greensock.compare.planning.plan import Plan
-from greensock.compare.summary import LIMIT_FLAG, Summary
+from greensock.compare.results.against import Change
+from greensock.compare.results.findings import Finding, called
+from greensock.compare.results.metrics import METRICS
+from greensock.compare.results.summary import LIMIT_FLAG, Summary
 from greensock.printable import printable
 
 ROWS = (

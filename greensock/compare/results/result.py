@@ -46,11 +46,11 @@ from typing import Any
 
 import gevent
 
-from greensock.compare.findings import Finding
 from greensock.compare.processes import raise_open_files_limit
+from greensock.compare.results.findings import Finding
+from greensock.compare.results.summary import Summary, flags_of
+from greensock.compare.results.thresholds import Verdict
 from greensock.compare.rounds import Comparison
-from greensock.compare.summary import Summary, flags_of
-from greensock.compare.thresholds import Verdict
 
 SCHEMA = 1
 

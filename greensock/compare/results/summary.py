@@ -15,8 +15,8 @@ from greensock.compare.doubts import (
     RATE_MISSED,
     STOLEN,
 )
-from greensock.compare.metrics import METRICS
 from greensock.compare.planning.plan import Plan
+from greensock.compare.results.metrics import METRICS
 from greensock.compare.rounds import Comparison
 from greensock.compare.sampling import Sample
 from greensock.compare.trial import INTERRUPTED, Trial

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.metrics import METRICS
-from greensock.compare.summary import Summary
+from greensock.compare.results.metrics import METRICS
+from greensock.compare.results.summary import Summary
 
 _OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 _FORM = re.compile(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.findings import differ
-from greensock.compare.metrics import METRICS
-from greensock.compare.summary import Figure, Summary
+from greensock.compare.results.findings import differ
+from greensock.compare.results.metrics import METRICS
+from greensock.compare.results.summary import Figure, Summary
 
 # Options that change what the figures mean; a result with others is another experiment.
 _SAME_LOAD = (

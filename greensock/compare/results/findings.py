@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from greensock.compare.metrics import METRICS, Metric
 from greensock.compare.planning.contenders import Contender
-from greensock.compare.summary import RATE_FLAG, Figure, Summary
+from greensock.compare.results.metrics import METRICS, Metric
+from greensock.compare.results.summary import RATE_FLAG, Figure, Summary
 
 # On one shared machine two runs of the same thing differ by this much.
 NOTEWORTHY = 0.10
