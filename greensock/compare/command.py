@@ -25,7 +25,7 @@ from greensock.compare.results.findings import Finding, judge_all
 from greensock.compare.results.result import as_text, build_result, write_json
 from greensock.compare.results.summary import Summary, summarise
 from greensock.compare.results.thresholds import check_thresholds, parse_threshold
-from greensock.compare.rounds import Comparison, run_rounds
+from greensock.compare.trials.rounds import Comparison, run_rounds
 
 DONE, TRIAL_FAILED, THRESHOLD_CROSSED, INTERRUPTED = 0, 1, 99, 130
 

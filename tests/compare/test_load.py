@@ -1,7 +1,7 @@
 """From the collector's seconds to a trial's figures."""
 
-from greensock.compare.load import choose_window, reduce_load
-from greensock.compare.rate_search import judge_steps
+from greensock.compare.trials.load import choose_window, reduce_load
+from greensock.compare.trials.rate_search import judge_steps
 from greensock.loadtest.schedule import Stage
 
 

@@ -14,10 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
-from greensock.compare.load import Load, Second
 from greensock.compare.planning.contenders import MIXINS, PEERS
 from greensock.compare.planning.plan import Plan
-from greensock.compare.rate_search import RateSearch, Step
 from greensock.compare.reports.figures import STYLE
 from greensock.compare.reports.plots import pictures
 from greensock.compare.reports.report import page, write_report
@@ -25,9 +23,11 @@ from greensock.compare.reports.table import print_results
 from greensock.compare.results.findings import judge_all
 from greensock.compare.results.result import build_result
 from greensock.compare.results.summary import summarise
-from greensock.compare.rounds import Comparison, order
 from greensock.compare.sampling import Sample
-from greensock.compare.trial import Idle, Trial
+from greensock.compare.trials.load import Load, Second
+from greensock.compare.trials.rate_search import RateSearch, Step
+from greensock.compare.trials.rounds import Comparison, order
+from greensock.compare.trials.trial import Idle, Trial
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ import threading
 
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
-from greensock.compare.trial import run_trial
+from greensock.compare.trials.trial import run_trial
 
 
 class Stopper:

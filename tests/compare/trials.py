@@ -10,7 +10,7 @@ from pathlib import Path
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.options import add_options, understand
 from greensock.compare.planning.plan import Plan
-from greensock.compare.trial import Trial, run_trial
+from greensock.compare.trials.trial import Trial, run_trial
 
 #: One short trial.
 SHORT = ["--pin", "none", "--run-time", "1s", "--warmup", "200ms", "--rounds", "1"]

@@ -14,7 +14,7 @@ from greensock.compare.results.findings import Finding
 from greensock.compare.results.metrics import METRICS
 from greensock.compare.results.summary import Figure as Value
 from greensock.compare.results.summary import Summary
-from greensock.compare.rounds import Comparison
+from greensock.compare.trials.rounds import Comparison
 
 _NOTHING = Value(0.0, 0.0, 0.0)  # in the place of a figure that was not measured
 

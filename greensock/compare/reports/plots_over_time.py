@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from greensock.compare.planning.plan import Plan
-from greensock.compare.rate_search import SLOWEST
 from greensock.compare.reports.figures import COLOURS, MARKERS, Plot, in_thousands
 from greensock.compare.results.findings import Finding
 from greensock.compare.results.summary import LIMIT_FLAG, Summary
-from greensock.compare.rounds import Comparison
-from greensock.compare.trial import Trial
+from greensock.compare.trials.rate_search import SLOWEST
+from greensock.compare.trials.rounds import Comparison
+from greensock.compare.trials.trial import Trial
 from greensock.loadtest.histogram import Histogram
 
 _SPECTRUM = (50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99)  # percent, drawn on a 1/(1-p) axis

@@ -50,7 +50,7 @@ from greensock.compare.processes import raise_open_files_limit
 from greensock.compare.results.findings import Finding
 from greensock.compare.results.summary import Summary, flags_of
 from greensock.compare.results.thresholds import Verdict
-from greensock.compare.rounds import Comparison
+from greensock.compare.trials.rounds import Comparison
 
 SCHEMA = 1
 

@@ -15,7 +15,7 @@ from greensock.arguments.usage import UsageError
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import stop_children
-from greensock.compare.trial import Trial, TrialInterrupted, Watcher, run_trial
+from greensock.compare.trials.trial import Trial, TrialInterrupted, Watcher, run_trial
 
 
 class Display(Watcher, Protocol):

@@ -15,14 +15,19 @@ from typing import Any, Protocol
 from greensock.compare.idle.first_clients import check_answers, check_datagrams
 from greensock.compare.idle.idle_holder import HolderFailed, IdleHolder
 from greensock.compare.idle.idle_phase import SETTLE, Idle, IdlePhase
-from greensock.compare.load import Load, choose_window, reduce_load
-from greensock.compare.locust_process import END_TIMEOUT, LoadFailed, LoadRefused, LocustProcess
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import describe_status, wait_until
-from greensock.compare.rate_search import RateSearch, judge_steps, overloaded
 from greensock.compare.sampling import Sample, Sampler
 from greensock.compare.server_process import ServerFailed, ServerProcess, ServerRefused
+from greensock.compare.trials.load import Load, choose_window, reduce_load
+from greensock.compare.trials.locust_process import (
+    END_TIMEOUT,
+    LoadFailed,
+    LoadRefused,
+    LocustProcess,
+)
+from greensock.compare.trials.rate_search import RateSearch, judge_steps, overloaded
 
 INTERRUPTED = "interrupted"  # why a trial failed
 FIRST_TOTALS = 10.0  # seconds in which locust starts and counts its first requests
