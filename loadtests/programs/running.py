@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from greensock.compare.free_ports import free_port
+from greensock.compare.under_test.free_ports import free_port
 from loadtests.peers.processes import anonymous_pss, tree
 from loadtests.programs.catalogue import SERVED, Program
 

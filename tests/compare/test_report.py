@@ -23,11 +23,11 @@ from greensock.compare.reports.table import print_results
 from greensock.compare.results.findings import judge_all
 from greensock.compare.results.result import build_result
 from greensock.compare.results.summary import summarise
-from greensock.compare.sampling import Sample
 from greensock.compare.trials.load import Load, Second
 from greensock.compare.trials.rate_search import RateSearch, Step
 from greensock.compare.trials.rounds import Comparison, order
 from greensock.compare.trials.trial import Idle, Trial
+from greensock.compare.under_test.sampling import Sample
 
 
 @pytest.fixture(scope="module", autouse=True)

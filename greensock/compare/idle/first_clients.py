@@ -9,7 +9,7 @@ from contextlib import suppress
 from greensock.compare.idle.idle_clients import describe, reply_is_complete
 from greensock.compare.idle.idle_holder import IdleHolder, Opened
 from greensock.compare.idle.idle_phase import PATIENCE
-from greensock.compare.server_process import ServerFailed, ServerProcess
+from greensock.compare.under_test.server_process import ServerFailed, ServerProcess
 from greensock.printable import printable
 
 # Clients that come and go before the base reading, so that what a server loads or allocates

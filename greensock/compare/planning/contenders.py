@@ -20,8 +20,9 @@ PEERS = (
 #: What a whole program can be compared under: there it is the program that has the mixin.
 OF_PROGRAMS = ("greenlet", "threading", "forking")
 PEERS_OF_PROGRAMS = ("stdlib-threading", "patched-threading")
-PEER_SCRIPT = Path(__file__).parents[1] / "serve_peer.py"
-SERVE_SCRIPT = Path(__file__).parents[1] / "greenlet_count.py"
+_SCRIPTS = Path(__file__).parents[1] / "under_test"
+PEER_SCRIPT = _SCRIPTS / "serve_peer.py"
+SERVE_SCRIPT = _SCRIPTS / "greenlet_count.py"
 
 # With handlers that are parked these bound what runs at one moment, not how many clients there are.
 _BUSY_BOUNDS = {

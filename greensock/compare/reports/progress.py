@@ -15,9 +15,9 @@ from rich.text import Text
 
 from greensock.compare.planning.plan import Plan
 from greensock.compare.results.metrics import number
-from greensock.compare.sampling import Sample
 from greensock.compare.trials.rounds import Display
 from greensock.compare.trials.trial import Trial
+from greensock.compare.under_test.sampling import Sample
 from greensock.printable import printable
 
 

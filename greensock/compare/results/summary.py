@@ -10,10 +10,10 @@ from typing import Any
 
 from greensock.compare.planning.plan import Plan
 from greensock.compare.results.metrics import METRICS
-from greensock.compare.sampling import Sample
 from greensock.compare.trials.rate_search import RATE_MISSED
 from greensock.compare.trials.rounds import Comparison
 from greensock.compare.trials.trial import INTERRUPTED, Trial
+from greensock.compare.under_test.sampling import Sample
 
 # From where on a trial's figures are doubted. Above this share of a core the generator's own queue
 # shows in the latencies (measured: at 93 % the median was eleven times that at 60 %).

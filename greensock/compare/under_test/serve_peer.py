@@ -171,7 +171,7 @@ def main() -> int:
         gevent.monkey.patch_all()
     from greensock.arguments.targets import load_target
     from greensock.arguments.usage import UsageError
-    from greensock.compare.greenlet_count import answer_signals
+    from greensock.compare.under_test.greenlet_count import answer_signals
 
     transport, address = parse_bind(options.bind)
     signal.signal(signal.SIGTERM, end)

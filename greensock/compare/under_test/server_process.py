@@ -7,12 +7,12 @@ import signal
 import socket
 from pathlib import Path
 
-from greensock.compare.free_ports import free_port
-from greensock.compare.greenlet_count import COUNTS_FILE, SIGNAL
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
 from greensock.compare.processes import ChildProcess, describe_status, wait_until
-from greensock.compare.serve_peer import NOTE
+from greensock.compare.under_test.free_ports import free_port
+from greensock.compare.under_test.greenlet_count import COUNTS_FILE, SIGNAL
+from greensock.compare.under_test.serve_peer import NOTE
 
 READY = "listening on "
 REFUSED = 2  # exit status of a usage error
