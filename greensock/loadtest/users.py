@@ -16,10 +16,10 @@ from locust.exception import StopTest
 from locust.runners import WorkerRunner
 from locust.user.task import LOCUST_STATE_WAITING
 
-from greensock.loadtest.address import parse_address
-from greensock.loadtest.client import SocketClient
+from greensock.loadtest.clients.address import parse_address
+from greensock.loadtest.clients.client import SocketClient
+from greensock.loadtest.clients.datagrams import DatagramClient
 from greensock.loadtest.collector import COLLECTOR
-from greensock.loadtest.datagrams import DatagramClient
 from greensock.loadtest.schedule import Schedule
 
 logger = logging.getLogger("greensock.loadtest")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from greensock.loadtest.address import Address, parse_address
+from greensock.loadtest.clients.address import Address, parse_address
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from greensock.loadtest.backoff import Backoff
+from greensock.loadtest.clients.backoff import Backoff
 
 
 def test_delay_doubles_to_a_second_until_a_success() -> None:

@@ -8,7 +8,7 @@ import socket
 import ssl
 from typing import Any
 
-from greensock.loadtest.address import Address
+from greensock.loadtest.clients.address import Address
 
 
 @functools.cache

@@ -23,11 +23,11 @@ import gevent
 from locust.event import EventHook
 from locust.exception import LocustError, StopUser
 
-from greensock.loadtest.address import parse_address
-from greensock.loadtest.backoff import Backoff
-from greensock.loadtest.opening import default_ssl_context, open_stream
-from greensock.loadtest.receiving import StreamReceiver
-from greensock.loadtest.reply import Reply
+from greensock.loadtest.clients.address import parse_address
+from greensock.loadtest.clients.backoff import Backoff
+from greensock.loadtest.clients.opening import default_ssl_context, open_stream
+from greensock.loadtest.clients.receiving import StreamReceiver
+from greensock.loadtest.clients.reply import Reply
 
 #: The names of the rows for what is not a request.
 CONNECT = "connect"

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from greensock.loadtest.client import CONNECT, SocketClient
-from greensock.loadtest.opening import open_socket
-from greensock.loadtest.receiving import RECEIVE_SIZE
-from greensock.loadtest.reply import Reply
+from greensock.loadtest.clients.client import CONNECT, SocketClient
+from greensock.loadtest.clients.opening import open_socket
+from greensock.loadtest.clients.receiving import RECEIVE_SIZE
+from greensock.loadtest.clients.reply import Reply
 
 LOST = "lost datagrams"
 STALE = "stale replies"
