@@ -35,9 +35,10 @@ def run(args: argparse.Namespace) -> int:
     if any(find_spec(name) is None for name in ("locust", "psutil", "rich")):
         raise UsageError(EXTRA)
     # Only now: these need what was looked for above.
-    from greensock.compare import command, processes
+    from greensock.compare import command
+    from greensock.processes.started import raise_open_files_limit
 
-    plan, output = understand(args, processes.raise_open_files_limit())
+    plan, output = understand(args, raise_open_files_limit())
     if output.draws() and find_spec("matplotlib") is None:
         raise UsageError(f"{EXTRA} (or give --no-plots)")
     return command.run(plan, output)

@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 
 from greensock.arguments.usage import UsageError
-from greensock.compare.interrupts import one_interrupt
 from greensock.compare.planning.plan import Output, Plan
 from greensock.compare.reports.progress import in_words, open_display
 from greensock.compare.reports.report import Picture, write_report
@@ -26,6 +25,7 @@ from greensock.compare.results.result import as_text, build_result, write_json
 from greensock.compare.results.summary import Summary, summarise
 from greensock.compare.results.thresholds import check_thresholds, parse_threshold
 from greensock.compare.trials.rounds import Comparison, run_rounds
+from greensock.processes.interrupts import one_interrupt
 
 DONE, TRIAL_FAILED, THRESHOLD_CROSSED, INTERRUPTED = 0, 1, 99, 130
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from greensock.processes.seen import Holdings, ServerView
 from greensock.torture.bench import Bench
 from greensock.torture.case import Case
 from greensock.torture.exchange import Exchange, Lost, ask, describe
@@ -16,7 +17,6 @@ from greensock.torture.server_process import (
     started,
     wait_until_answering,
 )
-from greensock.torture.server_view import Holdings, ServerView
 from greensock.torture.settings import Settings
 from greensock.torture.target import Target
 from greensock.torture.verdicts import Finding, NotApplicable, Verdict

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from greensock.net import addresses
-from greensock.torture.server_view import ServerView
+from greensock.processes.seen import ServerView
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _START_TIMEOUT = 30.0

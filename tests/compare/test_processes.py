@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from greensock.compare.interrupts import deferred_interrupts, one_interrupt
-from greensock.compare.processes import LAUNCHER, ChildProcess, stop_children, wait_until
 from greensock.compare.under_test.sampling import Sampler, children_of
+from greensock.processes.interrupts import deferred_interrupts, one_interrupt
+from greensock.processes.started import LAUNCHER, ChildProcess, stop_children, wait_until
 
 BURN = """
 import os, time

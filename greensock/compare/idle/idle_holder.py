@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greensock.compare.processes import ChildProcess, describe_status
+from greensock.processes.started import ChildProcess, describe_status
 
 SCRIPT = Path(__file__).with_name("idle_clients.py")
 

@@ -9,10 +9,10 @@ from functools import partial
 from greensock.compare.idle.idle_holder import IdleHolder, Opened
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
-from greensock.compare.processes import wait_until
 from greensock.compare.under_test.accept_queue import unaccepted
 from greensock.compare.under_test.sampling import Sample, Sampler, children_of
 from greensock.compare.under_test.server_process import ServerProcess
+from greensock.processes.started import wait_until
 
 PATIENCE = 3.0  # seconds without any idle client getting on, after which the rest is given up
 SETTLE = 0.5  # seconds before memory is read: allocators and reapers finish first

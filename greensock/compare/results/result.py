@@ -46,11 +46,11 @@ from typing import Any
 
 import gevent
 
-from greensock.compare.processes import raise_open_files_limit
 from greensock.compare.results.findings import Finding
 from greensock.compare.results.summary import Summary, flags_of
 from greensock.compare.results.thresholds import Verdict
 from greensock.compare.trials.rounds import Comparison
+from greensock.processes.started import raise_open_files_limit
 
 SCHEMA = 1
 

@@ -14,8 +14,8 @@ from typing import Protocol
 from greensock.arguments.usage import UsageError
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
-from greensock.compare.processes import stop_children
 from greensock.compare.trials.trial import Trial, TrialInterrupted, Watcher, run_trial
+from greensock.processes.started import stop_children
 
 
 class Display(Watcher, Protocol):

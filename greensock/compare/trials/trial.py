@@ -17,7 +17,6 @@ from greensock.compare.idle.idle_holder import HolderFailed, IdleHolder
 from greensock.compare.idle.idle_phase import SETTLE, Idle, IdlePhase
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
-from greensock.compare.processes import describe_status, wait_until
 from greensock.compare.trials.load import Load, choose_window, reduce_load
 from greensock.compare.trials.locust_process import (
     END_TIMEOUT,
@@ -28,6 +27,7 @@ from greensock.compare.trials.locust_process import (
 from greensock.compare.trials.rate_search import RateSearch, judge_steps, overloaded
 from greensock.compare.under_test.sampling import Sample, Sampler
 from greensock.compare.under_test.server_process import ServerFailed, ServerProcess, ServerRefused
+from greensock.processes.started import describe_status, wait_until
 
 INTERRUPTED = "interrupted"  # why a trial failed
 FIRST_TOTALS = 10.0  # seconds in which locust starts and counts its first requests

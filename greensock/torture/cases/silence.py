@@ -6,9 +6,9 @@ import contextlib
 import socket
 import time
 
+from greensock.processes.seen import probed_by_keepalive
 from greensock.torture.bench import Bench
 from greensock.torture.exchange import Lost, ask, describe, half_of, is_lost
-from greensock.torture.server_view import probed_by_keepalive
 from greensock.torture.verdicts import NotApplicable
 
 

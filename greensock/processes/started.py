@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from greensock.compare.interrupts import deferred_interrupts
 from greensock.printable import printable
+from greensock.processes.interrupts import deferred_interrupts
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL: as long as a draining server may need
