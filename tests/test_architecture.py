@@ -2,6 +2,7 @@
 
 import ast
 import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,11 @@ SOURCES = sorted(
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
+#: Of a folder of the package, beside its __init__.py.
+MAX_MODULES = 9
+MAX_MODULES_OF = {"greensock.torture": 11}
+#: Folders that still have more.
+CROWDED = {"greensock", "greensock.hub", "greensock.net"}
 
 #: From the bottom to the top; a module imports from its own layer or from lower ones.
 LAYERS = (
@@ -241,6 +247,16 @@ def test_files_are_short_enough() -> None:
         f"{path}: {length} lines" for path, length in lengths.items() if length > MAX_FILE_LINES
     ]
     assert not long, "\n".join(long)
+
+
+def test_folders_are_small_enough() -> None:
+    sizes = Counter(
+        module_name(path.parent / "__init__.py")
+        for path in modules().values()
+        if path.stem != "__init__"
+    )
+    large = {name for name in sizes if sizes[name] > MAX_MODULES_OF.get(name, MAX_MODULES)}
+    assert large == CROWDED, sizes
 
 
 def test_functions_are_short_enough() -> None:

@@ -12,7 +12,7 @@ import pytest
 import greensock
 from greensock.arguments.usage import UsageError
 from greensock.cli import serve
-from greensock.cli.served_class import MIXINS, make_server, usual_mixin
+from greensock.cli.served.served_class import MIXINS, make_server, usual_mixin
 from greensock.examples import ClassicEcho, Echo, Upper
 from greensock.net import addresses
 from greensock.testing import running

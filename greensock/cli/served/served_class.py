@@ -12,7 +12,7 @@ from typing import Any
 from greensock import base_server, datagram_servers, stream_servers
 from greensock.arguments.targets import in_one_line
 from greensock.arguments.usage import UsageError
-from greensock.cli import setting_effects
+from greensock.cli.served import setting_effects
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
