@@ -256,7 +256,7 @@ def test_folders_are_small_enough() -> None:
         if path.stem != "__init__"
     )
     large = {name for name in sizes if sizes[name] > MAX_MODULES_OF.get(name, MAX_MODULES)}
-    assert large == CROWDED, sizes
+    assert large <= CROWDED, sizes
 
 
 def test_functions_are_short_enough() -> None:

@@ -11,8 +11,7 @@ from greensock.arguments.usage import UsageError
 from greensock.cli import _parser
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.options import understand
-
-from .conftest import ONE_ROUND
+from tests.compare.conftest import ONE_ROUND
 
 PROGRAM = "-m http.server {port} --bind 127.0.0.1 --protocol HTTP/1.1"
 

@@ -7,7 +7,7 @@ import pytest
 from greensock.arguments.usage import UsageError
 from greensock.compare.planning.options import add_options, understand
 from greensock.compare.planning.plan import Plan, choose_contenders
-from tests.compare.trials import plan_for, run_side_by_side
+from tests.compare.side_by_side import plan_for, run_side_by_side
 
 OWN_RATE = """
 from greensock.loadtest import Schedule, TCPUser, task

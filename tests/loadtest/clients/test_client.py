@@ -15,7 +15,7 @@ def test_cases_pass_in_a_process_that_locust_has_patched() -> None:
     # process is a leak.
     command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--import-mode=importlib"]
     command += ["--noconftest", "-p", "no:cacheprovider"]
-    command += ["-p", "tests.loadtest.reported_rows", *cases]
+    command += ["-p", "tests.loadtest.clients.reported_rows", *cases]
     run = subprocess.run(
         command, cwd=REPOSITORY, capture_output=True, text=True, timeout=STUCK, check=False
     )

@@ -14,7 +14,7 @@ from gevent.server import StreamServer
 from locust.exception import LocustError, StopUser
 
 from greensock.loadtest import ConnectionClosed, DatagramClient, IdleSwarm
-from tests.loadtest.reported_rows import Rows, echo, refused_port, sends, serving
+from tests.loadtest.clients.reported_rows import Rows, echo, refused_port, sends, serving
 
 
 def test_lines_are_told_apart_however_they_arrive(rows: Rows) -> None:

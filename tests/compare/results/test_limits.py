@@ -6,7 +6,7 @@ from greensock.compare.planning.plan import Plan
 from greensock.compare.results.summary import flags_of, summarise
 from greensock.compare.trials.rounds import Comparison
 from greensock.loadtest.schedule import Stage
-from tests.compare.trials import plan_for, run_side_by_side
+from tests.compare.side_by_side import plan_for, run_side_by_side
 
 APP = """
 import time

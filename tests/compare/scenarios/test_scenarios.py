@@ -4,7 +4,7 @@ import pytest
 
 from greensock.compare.planning.contenders import PEERS
 from greensock.compare.scenarios import SCENARIOS
-from tests.compare.trials import plan_for, run_side_by_side
+from tests.compare.side_by_side import plan_for, run_side_by_side
 
 MIXINS = ("greenlet", "threading")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from gevent.server import DatagramServer
 
-from tests.loadtest.reported_rows import Rows, refused_port
+from tests.loadtest.clients.reported_rows import Rows, refused_port
 
 
 @contextlib.contextmanager

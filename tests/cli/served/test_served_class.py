@@ -16,11 +16,10 @@ from greensock.cli.served.served_class import MIXINS, make_server, usual_mixin
 from greensock.examples import ClassicEcho, Echo, Upper
 from greensock.net import addresses
 from greensock.testing import running
-
-from ..clients import ask, connect
-from ..server_kinds import ANY_PORT
-from .test_serve import address_of, command
-from .test_serve import serve as served
+from tests.cli.test_serve import address_of, command
+from tests.cli.test_serve import serve as served
+from tests.clients import ask, connect
+from tests.server_kinds import ANY_PORT
 
 ANYWHERE = addresses.parse("127.0.0.1:0")
 
