@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -21,14 +20,6 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL: as long as a draining server may need
 
 _started: set[ChildProcess] = set()  # and not stopped
-
-
-def raise_open_files_limit() -> int:
-    """Raise the soft limit of open files to the hard one, children inherit it; return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard if hard != resource.RLIM_INFINITY else sys.maxsize
 
 
 class ChildProcess:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from greensock.compare.under_test.free_ports import free_port
-from loadtests.peers.processes import anonymous_pss, tree
+from greensock.processes.seen import anonymous_pss, tree
 from loadtests.programs.catalogue import SERVED, Program
 
 REPOSITORY = Path(__file__).parents[2]

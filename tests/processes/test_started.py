@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from greensock.compare.under_test.sampling import Sampler, children_of
+from greensock.compare.under_test.sampling import Sampler
 from greensock.processes.interrupts import deferred_interrupts, one_interrupt
+from greensock.processes.seen import children_of
 from greensock.processes.started import LAUNCHER, ChildProcess, stop_children, wait_until
 
 BURN = """

@@ -9,9 +9,10 @@ from functools import partial
 from greensock.compare.idle.idle_holder import IdleHolder, Opened
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
-from greensock.compare.under_test.accept_queue import unaccepted
-from greensock.compare.under_test.sampling import Sample, Sampler, children_of
+from greensock.compare.under_test.sampling import Sample, Sampler
 from greensock.compare.under_test.server_process import ServerProcess
+from greensock.processes.connections import unaccepted
+from greensock.processes.seen import children_of
 from greensock.processes.started import wait_until
 
 PATIENCE = 3.0  # seconds without any idle client getting on, after which the rest is given up

@@ -50,7 +50,7 @@ from greensock.compare.results.findings import Finding
 from greensock.compare.results.summary import Summary, flags_of
 from greensock.compare.results.thresholds import Verdict
 from greensock.compare.trials.rounds import Comparison
-from greensock.processes.started import raise_open_files_limit
+from greensock.net import open_files
 
 SCHEMA = 1
 
@@ -77,7 +77,7 @@ def machine() -> dict[str, Any]:
         "platform": platform.machine(),
         "kernel": platform.release(),
         "cpus": len(os.sched_getaffinity(0)),
-        "open_files": raise_open_files_limit(),
+        "open_files": open_files.limit() or sys.maxsize,
         "somaxconn": int(somaxconn.read_text()) if somaxconn.exists() else None,
         "ports": ports.read_text().split() if ports.exists() else None,
     }

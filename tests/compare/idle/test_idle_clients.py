@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from greensock.compare.idle.idle_holder import HolderFailed, IdleHolder
-from greensock.compare.under_test.accept_queue import unaccepted
+from greensock.processes.connections import unaccepted
 
 
 class Echo(socketserver.StreamRequestHandler):
