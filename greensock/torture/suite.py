@@ -14,7 +14,7 @@ from greensock.torture.exchange import Exchange, Lost, ask, describe
 from greensock.torture.probe import Heard
 from greensock.torture.server_process import (
     NotStarted,
-    started,
+    ServerProcess,
     wait_until_answering,
 )
 from greensock.torture.settings import Settings
@@ -74,7 +74,7 @@ class Torture:
             return
         self._check(case, Target(self.address))
         files = self.settings.few_files if case.few_files else None
-        with started(self.command, self.address, files) as process:
+        with ServerProcess(self.command, self.address, files) as process:
             view = ServerView(process.pid)
             bench = Bench(process.target, self.exchange, self.settings, view, process)
             self._torment(case, finding, bench)

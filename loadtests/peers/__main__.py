@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+from greensock.net import open_files
+
 from . import benchmark, machine, measures, report
 from .catalogue import select
 from .requirements import REQUIREMENTS, judge
@@ -94,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     # As from an installed package: compiled at each start, greensock would take twice as long to
     # import, and leave 1.3 MB of garbage for each of its children to copy.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    open_files.raise_limit()
     results = Results(head)
 
     def tell(line: str) -> None:

@@ -10,7 +10,13 @@ import pytest
 from greensock.compare.under_test.sampling import Sampler
 from greensock.processes.interrupts import deferred_interrupts, one_interrupt
 from greensock.processes.seen import children_of
-from greensock.processes.started import LAUNCHER, ChildProcess, stop_children, wait_until
+from greensock.processes.started import (
+    LAUNCHER,
+    ChildProcess,
+    announced_in,
+    stop_children,
+    wait_until,
+)
 
 BURN = """
 import os, time
@@ -57,7 +63,7 @@ def test_stopping_takes_the_children_along(tmp_path):
 def test_a_child_dies_with_a_killed_parent():
     script = (
         "import subprocess, sys, os\n"
-        f"p = subprocess.Popen([sys.executable, {str(LAUNCHER)!r}, str(os.getpid()), '-',"
+        f"p = subprocess.Popen([sys.executable, {str(LAUNCHER)!r}, str(os.getpid()), '-', '-',"
         " sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(100)'],"
         " stdout=subprocess.PIPE)\n"
         "p.stdout.readline()\n"
@@ -136,3 +142,62 @@ def test_what_was_ignored_interrupts_nothing():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_command_dies_of_a_closed_pipe_as_it_would_without_the_launcher():
+    """The launcher is Python, which ignores the signal, and what is ignored is inherited."""
+    with ChildProcess("piper", ["sh", "-c", "kill -s PIPE $$; sleep 100"]) as child:
+        assert wait_until(lambda: child.poll() is not None, 30)
+        assert child.poll() == -signal.SIGPIPE
+
+
+def test_a_child_may_open_as_many_files_as_it_is_given():
+    with ChildProcess("few", ["sh", "-c", "ulimit -n; ulimit -Hn"], open_files=77) as child:
+        assert wait_until(lambda: child.poll() is not None, 30)
+        assert child.stdout.read_text().split() == ["77", "77"]
+
+
+def test_a_command_that_is_not_there_says_so():
+    with ChildProcess("none", ["/no/such/command"]) as child:
+        assert wait_until(lambda: child.poll() is not None, 30)
+        assert child.poll() == 1
+        assert child.last_line() == "/no/such/command: No such file or directory"
+
+
+def test_the_number_of_an_ended_child_is_nobody_elses_until_it_is_stopped():
+    with ChildProcess("short", ["sh", "-c", "exit 3"]) as child:
+        assert wait_until(lambda: child.poll() is not None, 30)
+        assert child.poll() == 3
+        os.kill(child.pid, 0)
+    assert child.poll() == 3
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
+
+
+def test_with_a_child_end_its_own_children():
+    script = "sleep 100 & echo $!; trap 'exit 7' TERM; while :; do sleep 0.01; done"
+    with ChildProcess("parent", ["sh", "-c", script]) as child:
+        assert wait_until(lambda: child.stdout.read_text().endswith("\n"), 30)
+        grandchild = int(child.stdout.read_text())
+        assert child.end(30) == 7
+        assert wait_until(lambda: gone(grandchild), 30)
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("listening on tcp://127.0.0.1:8080", "tcp://127.0.0.1:8080"),
+        ("loading\nINFO: listening on [::1]:8080\nready", "[::1]:8080"),
+        ("listening on unix:/tmp/a folder/server.sock", "unix:/tmp/a folder/server.sock"),
+        ("now listening on changes", ""),
+        ("", ""),
+    ],
+)
+def test_a_server_says_where_it_listens(said, address):
+    assert announced_in(said) == address
+
+
+def test_half_a_line_says_nothing_yet():
+    with ChildProcess("slow", ["sh", "-c", "printf 'listening on 1.1.1.1:80'; sleep 100"]) as child:
+        assert wait_until(lambda: child.stdout.stat().st_size > 0, 30)
+        assert child.announced() == ""

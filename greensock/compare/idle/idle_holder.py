@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greensock.processes.started import ChildProcess, describe_status
+from greensock.processes.started import TalkingProcess, describe_status
 
 SCRIPT = Path(__file__).with_name("idle_clients.py")
 
@@ -35,7 +33,7 @@ class Opened:
     seconds: float = 0.0
 
 
-class IdleHolder(ChildProcess):
+class IdleHolder(TalkingProcess):
     """Holds idle clients of `address`, each of which says `payload` once and expects `expect`.
 
     With `payload` None they say nothing, and count as held once they are connected. `payload` has
@@ -54,26 +52,21 @@ class IdleHolder(ChildProcess):
         cpus: tuple[int, ...] | None = None,
     ) -> None:
         command = [sys.executable, "-I", "-S", str(SCRIPT), address]
-        super().__init__("idle", command, folder, cpus=cpus, talks=True)
+        super().__init__("idle", command, folder, cpus=cpus)
         self.payload = payload
         self.expect = expect
         self.sources = list(sources)
 
-    def ask(self, deadline: float, **command: Any) -> dict[str, Any]:
-        """Send one command; its answer, or HolderFailed after `deadline` seconds."""
-        to_child, from_child = self.pipes
+    def ask(self, seconds: float, **command: Any) -> dict[str, Any]:
+        """Send one command; its answer, or HolderFailed after so many seconds."""
         try:
-            to_child.write(json.dumps(command) + "\n")
-            to_child.flush()
-        except BrokenPipeError as error:
+            answer: dict[str, Any] = self.answer_to(command, seconds)
+        except TimeoutError:
+            raise HolderFailed(
+                f"the idle clients' process did not answer within {seconds:.0f} s"
+            ) from None
+        except EOFError as error:
             raise HolderFailed(self.obituary()) from error
-        ready, _, _ = select.select([from_child], [], [], deadline)
-        if not ready:
-            raise HolderFailed(f"the idle clients' process did not answer within {deadline:.0f} s")
-        line = from_child.readline()
-        if not line:
-            raise HolderFailed(self.obituary())
-        answer: dict[str, Any] = json.loads(line)
         return answer
 
     def obituary(self) -> str:

@@ -14,7 +14,6 @@ from greensock.compare.under_test.greenlet_count import COUNTS_FILE, SIGNAL
 from greensock.compare.under_test.serve_peer import NOTE
 from greensock.processes.started import ChildProcess, describe_status, wait_until
 
-READY = "listening on "
 REFUSED = 2  # exit status of a usage error
 COUNT_TIMEOUT = 0.5  # seconds; a count takes some milliseconds
 START_TIMEOUT = 20.0  # seconds: an import of a large application, on a busy machine
@@ -59,10 +58,9 @@ class ServerProcess(ChildProcess):
 
     def wait_ready(self) -> str:
         """Wait for the line that says where it listens, and return that address."""
-        wait_until(lambda: self._ready_line() != "" or self.poll() is not None, START_TIMEOUT)
-        line = self._ready_line()
-        if line:
-            self.address = line.removeprefix(READY)
+        wait_until(lambda: self._listens_on() != "" or self.poll() is not None, START_TIMEOUT)
+        self.address = self._listens_on()
+        if self.address:
             return self.address
         if self.poll() is None:
             raise ServerFailed(f"the server was not ready within {START_TIMEOUT:.0f} s")
@@ -90,21 +88,18 @@ class ServerProcess(ChildProcess):
         except FileNotFoundError:
             return []
 
-    def _ready_line(self) -> str:
+    def _listens_on(self) -> str:
         if self._program_port is not None:
             # A program says what it likes; that it accepts clients is what counts.
             return self._accepting(self._program_port)
-        for line in self.stdout.read_text(errors="replace").splitlines(keepends=True):
-            if line.startswith(READY) and line.endswith("\n"):
-                return line.strip()
-        return ""
+        return self.announced()
 
     def _accepting(self, port: int) -> str:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             return ""
-        return f"{READY}tcp://127.0.0.1:{port}"
+        return f"tcp://127.0.0.1:{port}"
 
     def ended_cleanly(self, status: int) -> bool:
         """Whether it ended as told to: a program may leave SIGTERM to the system."""
@@ -119,8 +114,3 @@ class ServerProcess(ChildProcess):
         """How it ended, and the last thing it said."""
         said, status = self.last_line(), describe_status(self.process.wait())
         return f"{said} ({status})" if said else status
-
-    def last_line(self) -> str:
-        """The last thing it said, rulers of dashes apart; after a traceback, the exception."""
-        said = [line.strip() for line in self.error_tail() if line.strip("-= \t")]
-        return said[-1] if said else ""
