@@ -14,17 +14,17 @@ import contextlib
 import socket
 import socketserver
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import greensock
 from greensock.examples import Echo
 from greensock.net import open_files
 from greensock.processes.seen import memory, threads_of
+from greensock.processes.started import TalkingProcess
 
 _WARM_UP = 100
 _NAME = "server.test"
@@ -98,17 +98,6 @@ def serve(name: str, certificate: str) -> None:
     server.serve_forever()
 
 
-@contextlib.contextmanager
-def started(name: str, certificate: str) -> Iterator[tuple[int, int]]:
-    command = [sys.executable, "-m", "loadtests.idle_tls", "--serve", name, certificate]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.pid, int(process.stdout.readline())
-        finally:
-            process.kill()
-
-
 def connect(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
     client = context.wrap_socket(
         socket.create_connection(("127.0.0.1", port), timeout=30), server_hostname=_NAME
@@ -121,7 +110,9 @@ def connect(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
 def measure(name: str, clients: int, certificate: str, trusted: str) -> tuple[int, int]:
     """Bytes for each idle client, and the threads that the server has with all of them."""
     context = ssl.create_default_context(cafile=trusted)
-    with started(name, certificate) as (pid, port), contextlib.ExitStack() as stack:
+    command = [sys.executable, "-m", "loadtests.idle_tls", "--serve", name, certificate]
+    with TalkingProcess("server", command) as server, contextlib.ExitStack() as stack:
+        pid, port = server.pid, int(server.read_line(30))
         for _ in range(_WARM_UP):
             stack.enter_context(connect(port, context))
         time.sleep(1)

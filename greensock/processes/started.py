@@ -193,7 +193,7 @@ class TalkingProcess(ChildProcess):
             raise TimeoutError
         line = self.process.stdout.readline()
         if not line:
-            raise EOFError
+            raise EOFError(self.last_line())
         return line.rstrip("\n")
 
     def answer_to(self, command: Mapping[str, Any], seconds: float) -> Any:
@@ -208,7 +208,7 @@ class TalkingProcess(ChildProcess):
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError as error:
-            raise EOFError from error
+            raise EOFError(self.last_line()) from error
         return json.loads(self.read_line(seconds))
 
 

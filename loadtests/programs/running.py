@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from greensock.compare.under_test.free_ports import free_port
+from greensock.processes.free_ports import free_port
 from greensock.processes.seen import anonymous_pss, tree
 from greensock.processes.started import ChildProcess, wait_until
 from loadtests.programs.catalogue import SERVED, Program

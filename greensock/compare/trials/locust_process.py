@@ -17,7 +17,7 @@ from typing import Any
 import greensock.loadtest
 from greensock.compare.planning.plan import Plan
 from greensock.compare.scenarios import LIVE, REFUSED, SCENARIOS
-from greensock.compare.under_test.free_ports import free_port
+from greensock.processes.free_ports import free_port
 from greensock.processes.started import ChildProcess, describe_status
 
 COLLECTOR = Path(greensock.loadtest.__file__).with_name("collector.py")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from greensock.compare.planning.contenders import Contender
 from greensock.compare.planning.plan import Plan
-from greensock.compare.under_test.free_ports import free_port
 from greensock.compare.under_test.greenlet_count import COUNTS_FILE, SIGNAL
 from greensock.compare.under_test.serve_peer import NOTE
+from greensock.processes.free_ports import free_port
 from greensock.processes.started import ChildProcess, describe_status, wait_until
 
 REFUSED = 2  # exit status of a usage error
