@@ -145,10 +145,6 @@ class Service(Settings):
         if self.run is not None:
             self.run.read_settings()
 
-    def parks_newcomers(self) -> bool:
-        """Whether clients wait in the lot until they say something."""
-        return self.current_traits().waits_for_data
-
     def stop_listening(self) -> None:
         """In the serving greenlet: the listener is about to be closed."""
         if self.run is not None:
@@ -213,8 +209,11 @@ class Service(Settings):
         run = self.run
         if run is None or self.is_of_datagrams:
             return None
-        traits = self.turns.current_traits()
-        if not (traits.parks and is_request_socket(request)):
+        traits = self.turns.traits
+        if traits.handler_class is not self.server.RequestHandlerClass:
+            traits = self.turns.current_traits()
+        is_ours = type(request) is self.accepted_class or is_request_socket(request)
+        if not (traits.parks and is_ours):
             return None
         if run.offered is request:
             # As `OpenClients.take`, without its call.

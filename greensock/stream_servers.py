@@ -252,7 +252,8 @@ class StreamAcceptor(Acceptor):
         if overridden or server.socket.gettimeout() is not None:
             # Its second accept could block for as long as that timeout says.
             return 1
-        return _ACCEPT_BATCH if service.runner.hands_over or service.parks_newcomers() else 1
+        soon_over = service.runner.hands_over or service.current_traits().waits_for_data
+        return _ACCEPT_BATCH if soon_over else 1
 
 
 @acceptor_of.register

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import resource
 import socket
 import socketserver
 import ssl
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import greensock
 from greensock.examples import Echo
+from greensock.net import open_files
+from greensock.processes.seen import memory, threads_of
+from greensock.processes.started import TalkingProcess
 
 _WARM_UP = 100
 _NAME = "server.test"
@@ -90,33 +90,12 @@ def serve(name: str, certificate: str) -> None:
         from gevent import monkey
 
         monkey.patch_all()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    open_files.raise_limit()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = SERVERS[name](context)
     print(server.server_address[1], flush=True)
     server.serve_forever()
-
-
-def pss(pid: int) -> int:
-    """The bytes of memory that a process has, shared pages shared out."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
-
-
-def threads(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/task"))
-
-
-@contextlib.contextmanager
-def started(name: str, certificate: str) -> Iterator[tuple[int, int]]:
-    command = [sys.executable, "-m", "loadtests.idle_tls", "--serve", name, certificate]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.pid, int(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 def connect(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -131,15 +110,17 @@ def connect(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
 def measure(name: str, clients: int, certificate: str, trusted: str) -> tuple[int, int]:
     """Bytes for each idle client, and the threads that the server has with all of them."""
     context = ssl.create_default_context(cafile=trusted)
-    with started(name, certificate) as (pid, port), contextlib.ExitStack() as stack:
+    command = [sys.executable, "-m", "loadtests.idle_tls", "--serve", name, certificate]
+    with TalkingProcess("server", command) as server, contextlib.ExitStack() as stack:
+        pid, port = server.pid, int(server.read_line(30))
         for _ in range(_WARM_UP):
             stack.enter_context(connect(port, context))
         time.sleep(1)
-        before = pss(pid)
+        before = memory([pid])["Pss"]
         for _ in range(clients):
             stack.enter_context(connect(port, context))
         time.sleep(1)
-        return (pss(pid) - before) // clients, threads(pid)
+        return (memory([pid])["Pss"] - before) // clients, threads_of(pid)
 
 
 def main() -> None:
@@ -152,7 +133,7 @@ def main() -> None:
         return
     import trustme
 
-    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    open_files.raise_limit()
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
     with tempfile.TemporaryDirectory() as folder:
         certificate, trusted = f"{folder}/server.pem", f"{folder}/authority.pem"

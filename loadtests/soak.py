@@ -29,8 +29,9 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from greensock.arguments.usage import OneLineParser
 from greensock.net import open_files
 from loadtests.peers import machine
 from loadtests.soaking.cast import CAST, kinds_under
@@ -186,14 +187,8 @@ def _change(first: int, last: int) -> str:
     return f"{first} -> {last}"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line and status 2, without the usage that argparse puts before it."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def _options(argv: list[str]) -> argparse.Namespace:
-    parser = _Parser(prog="python -m loadtests.soak", description="Soak greensock's servers.")
+    parser = OneLineParser(prog="python -m loadtests.soak", description="Soak greensock's servers.")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
     parser.add_argument("--round", type=float, default=8.0, help="seconds a round (default: 8)")
     parser.add_argument("--mixins", default=",".join(MIXINS), help="which, in turn (default: all)")

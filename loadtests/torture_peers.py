@@ -16,8 +16,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from greensock.arguments.usage import OneLineParser
 from greensock.net import open_files
 from greensock.torture.cases import BY_NAME, CASES
 from greensock.torture.exchange import LineEcho
@@ -114,14 +115,8 @@ def _emphasised(verdict: str) -> str:
     return "**fail**" if verdict == "fail" else verdict
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line and status 2, without the usage that argparse puts before it."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = OneLineParser(
         prog="python -m loadtests.torture_peers", description="Torture greensock and its peers."
     )
     parser.add_argument(

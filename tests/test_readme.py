@@ -13,10 +13,10 @@ import pytest
 
 import greensock.cli
 from greensock.cli import compare, run, torture
-from greensock.compare.metrics import METRICS
-from greensock.compare.options import understand
+from greensock.compare.planning.options import understand
+from greensock.compare.results.metrics import METRICS
+from greensock.compare.results.thresholds import parse_threshold
 from greensock.compare.scenarios import SCENARIOS
-from greensock.compare.thresholds import parse_threshold
 
 from .readme_blocks import (
     BLOCKS,

@@ -7,9 +7,9 @@ import sys
 from typing import NoReturn
 
 import greensock
+from greensock.arguments.usage import UsageError
 from greensock.cli import run
-from greensock.cli.main_program import Program
-from greensock.cli.usage import UsageError
+from greensock.cli.programs.main_program import Program
 from greensock.printable import printable
 
 

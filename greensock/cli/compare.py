@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib.util import find_spec
 from typing import Any
 
-from greensock.cli.usage import UsageError
-from greensock.compare.mistakes import UserMistake
-from greensock.compare.options import add_options, understand
+from greensock.arguments.usage import UsageError
+from greensock.compare.planning.options import add_options, understand
+from greensock.net import open_files
 
 EXTRA = 'greensock compare needs the extra "loadtest": pip install greensock[loadtest]'
 
@@ -33,15 +34,13 @@ def run(args: argparse.Namespace) -> int:
         UsageError: an option is wrong, or the extra "loadtest" is not installed.
     """
     # Found, not imported: importing locust would monkey-patch this process.
-    if any(find_spec(name) is None for name in ("locust", "psutil", "rich")):
+    if any(find_spec(name) is None for name in ("locust", "rich")):
         raise UsageError(EXTRA)
     # Only now: these need what was looked for above.
-    from greensock.compare import command, processes
+    from greensock.compare import command
 
-    try:
-        plan, output = understand(args, processes.raise_open_files_limit())
-        if output.draws() and find_spec("matplotlib") is None:
-            raise UsageError(f"{EXTRA} (or give --no-plots)")
-        return command.run(plan, output)
-    except UserMistake as mistake:
-        raise UsageError(str(mistake)) from mistake
+    open_files.raise_limit()
+    plan, output = understand(args, open_files.limit() or sys.maxsize)
+    if output.draws() and find_spec("matplotlib") is None:
+        raise UsageError(f"{EXTRA} (or give --no-plots)")
+    return command.run(plan, output)

@@ -10,11 +10,11 @@ import sys
 import threading
 from typing import Any
 
+from greensock.arguments.targets import parse_setting
+from greensock.arguments.usage import UsageError
 from greensock.base_server import BaseServer
 from greensock.cli import seeing_options
-from greensock.cli.main_program import Program
-from greensock.cli.targets import parse_setting
-from greensock.cli.usage import UsageError
+from greensock.cli.programs.main_program import Program
 from greensock.hub.lifetime import print_no_interrupts
 from greensock.hub.signal_handlers import wait_for_handlers
 from greensock.net import open_files
@@ -153,7 +153,7 @@ def _see_to_servers(args: argparse.Namespace) -> None:
     if not args.control and args.metrics is None and args.graceful_timeout is None:
         return
     # Only now: what it imports, a program that is run without it would find imported already.
-    from greensock.cli.program_servers import ProgramServers
+    from greensock.cli.programs.program_servers import ProgramServers
 
     ProgramServers(args.control, args.metrics, args.graceful_timeout).watch()
 

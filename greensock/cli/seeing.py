@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 from greensock.control import table
 from greensock.control.answering import control_socket, describe
 from greensock.control.place import NoControl

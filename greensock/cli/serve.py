@@ -12,11 +12,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from greensock.arguments.targets import load_target, parse_setting
+from greensock.arguments.usage import UsageError
 from greensock.cli import seeing, seeing_options
-from greensock.cli.served_class import MIXINS, make_server, usual_mixin
-from greensock.cli.targets import load_target, parse_setting
-from greensock.cli.tls import tls_settings
-from greensock.cli.usage import UsageError
+from greensock.cli.served.served_class import MIXINS, make_server, usual_mixin
+from greensock.cli.served.tls import tls_settings
 from greensock.net import addresses, open_files
 
 __all__ = ["MIXINS", "add_parser", "make_server", "run"]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 from greensock.control import asking, table
 from greensock.control.asking import Snapshot
 from greensock.control.place import NoControl

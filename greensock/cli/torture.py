@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import greensock
-from greensock.cli.usage import UsageError
+from greensock.arguments.usage import UsageError
 from greensock.net import open_files
+from greensock.processes.seen import ServerView
 from greensock.torture import report
 from greensock.torture.case import Case
 from greensock.torture.cases import BY_NAME, CASES
 from greensock.torture.exchange import Exchange, HttpGet, LineEcho, Pattern
 from greensock.torture.server_process import NotStarted
-from greensock.torture.server_view import ServerView
 from greensock.torture.settings import FULL, QUICK, Settings
 from greensock.torture.suite import NotAnswering, Torture
 from greensock.torture.target import Target

@@ -1,18 +1,15 @@
 """`greensock compare`: one handler under several mixins, side by side, under load.
 
-    plan.py, scenarios/, contenders.py    what is compared, under which load
-    rounds.py, trial.py                   the order of the trials; one trial from start to stop
-    processes.py, launch.py               starting children that cannot outlive the command
-    server_process.py, serve_peer.py      the server under test; peers that are not greensock's
-    greenlet_count.py                     how many greenlets it has, counted by itself
-    first_clients.py, idle_phase.py       does it answer at all? what do idle clients cost?
-    idle_holder.py, idle_clients.py       the process that holds idle clients, and its other end
-    locust_process.py, load.py            the load, and what it measured
-    rate_search.py                        the highest rate held, and who was the limit
-    sampling.py, accept_queue.py          what the server's processes use meanwhile
-    summary.py, findings.py               medians, ranges and flags; what may be concluded
-    result.py, thresholds.py, against.py  result.json, exit status 99, two runs side by side
-    progress.py, table.py, plots.py, report.py   what people look at
+Each folder imports from those below it only:
+
+    command.py     the whole command, once its options are understood
+    reports/       what people look at: progress, the table, the page, its pictures
+    results/       medians, flags, thresholds, two runs side by side; result.json
+    trials/        one trial from start to stop, its load, and the order of them all
+    idle/          does the server answer at all? what do idle clients cost?
+    under_test/    the server under test, peers that are not greensock's, what their processes use
+    planning/      what is compared, under which load: the options, understood
+    scenarios/     the built-in loads and their handlers
 
 Nothing here imports locust: it patches the process that imports it, so it runs as a child.
 """

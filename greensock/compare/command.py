@@ -14,18 +14,18 @@ from typing import Any
 
 from rich.console import Console
 
-from greensock.compare.against import changes, other_experiment, other_place, read_result
-from greensock.compare.findings import Finding, judge_all
-from greensock.compare.interrupts import one_interrupt
-from greensock.compare.mistakes import UserMistake
-from greensock.compare.plan import Output, Plan
-from greensock.compare.progress import in_words, open_display
-from greensock.compare.report import Picture, write_report
-from greensock.compare.result import as_text, build_result, write_json
-from greensock.compare.rounds import Comparison, run_rounds
-from greensock.compare.summary import Summary, summarise
-from greensock.compare.table import print_changes, print_results, say, table_width
-from greensock.compare.thresholds import check_thresholds, parse_threshold
+from greensock.arguments.usage import UsageError
+from greensock.compare.planning.plan import Output, Plan
+from greensock.compare.reports.progress import in_words, open_display
+from greensock.compare.reports.report import Picture, write_report
+from greensock.compare.reports.table import print_changes, print_results, say, table_width
+from greensock.compare.results.against import changes, other_experiment, other_place, read_result
+from greensock.compare.results.findings import Finding, judge_all
+from greensock.compare.results.result import as_text, build_result, write_json
+from greensock.compare.results.summary import Summary, summarise
+from greensock.compare.results.thresholds import check_thresholds, parse_threshold
+from greensock.compare.trials.rounds import Comparison, run_rounds
+from greensock.processes.interrupts import one_interrupt
 
 DONE, TRIAL_FAILED, THRESHOLD_CROSSED, INTERRUPTED = 0, 1, 99, 130
 
@@ -88,7 +88,7 @@ def check_places(output: Output) -> None:
     """See whether the results can be written, before minutes are spent on them.
 
     Raises:
-        UserMistake: they cannot.
+        UsageError: they cannot.
     """
     files = [output.html_file, output.json_file if output.json_file != "-" else None]
     if output.folder is not None:
@@ -103,7 +103,7 @@ def check_places(output: Output) -> None:
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
         except OSError as error:
-            raise UserMistake(f"cannot write {name}: {error.strerror}") from None
+            raise UsageError(f"cannot write {name}: {error.strerror}") from None
 
 
 def write_outputs(
@@ -147,6 +147,6 @@ def draw(
     comparison: Comparison, summaries: Sequence[Summary], findings: Mapping[str, Finding]
 ) -> list[Picture]:
     """The pictures. matplotlib takes a second to import and is not needed with --no-plots."""
-    from greensock.compare import plots
+    from greensock.compare.reports import plots
 
     return list(plots.pictures(comparison, summaries, findings))

@@ -349,7 +349,7 @@ class Lot:
 
     def let_go(self, client: Client) -> None:
         """Have a client no more, who goes on elsewhere."""
-        if client.state is PARKED and self.silences:
+        if self.silences and client.state is PARKED:
             self.end_silence(client)
         if client.watch and self._set is not None:
             self._set.remove(client)

@@ -22,24 +22,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from locust import events, task
 
-    from greensock.loadtest.client import SocketClient
-    from greensock.loadtest.datagrams import DatagramClient
+    from greensock.loadtest.clients.client import SocketClient
+    from greensock.loadtest.clients.datagrams import DatagramClient
+    from greensock.loadtest.clients.receiving import ConnectionClosed
+    from greensock.loadtest.clients.reply import Reply
     from greensock.loadtest.histogram import Histogram
     from greensock.loadtest.idle import IdleSwarm
     from greensock.loadtest.options import schedule_from_command_line
-    from greensock.loadtest.receiving import ConnectionClosed
-    from greensock.loadtest.reply import Reply
     from greensock.loadtest.schedule import Schedule, Stage, parse_stages
     from greensock.loadtest.users import SocketUser, TCPUser, UDPUser, UnixUser
 
 _HOMES = {
-    "ConnectionClosed": "greensock.loadtest.receiving",
-    "DatagramClient": "greensock.loadtest.datagrams",
+    "ConnectionClosed": "greensock.loadtest.clients.receiving",
+    "DatagramClient": "greensock.loadtest.clients.datagrams",
     "Histogram": "greensock.loadtest.histogram",
     "IdleSwarm": "greensock.loadtest.idle",
-    "Reply": "greensock.loadtest.reply",
+    "Reply": "greensock.loadtest.clients.reply",
     "Schedule": "greensock.loadtest.schedule",
-    "SocketClient": "greensock.loadtest.client",
+    "SocketClient": "greensock.loadtest.clients.client",
     "SocketUser": "greensock.loadtest.users",
     "Stage": "greensock.loadtest.schedule",
     "TCPUser": "greensock.loadtest.users",

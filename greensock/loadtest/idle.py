@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gevent.pool import Pool
 from locust.env import Environment
 
-from greensock.loadtest.client import SocketClient
+from greensock.loadtest.clients.client import SocketClient
 from greensock.loadtest.collector import COLLECTOR
 
 #: Clients opened at a time; the server's backlog (often 128, at most 4,096) holds that many.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
-import resource
 import ssl
 import sys
 from typing import Any
@@ -16,11 +14,12 @@ from locust.exception import StopTest
 from locust.runners import WorkerRunner
 from locust.user.task import LOCUST_STATE_WAITING
 
-from greensock.loadtest.address import parse_address
-from greensock.loadtest.client import SocketClient
+from greensock.loadtest.clients.address import parse_address
+from greensock.loadtest.clients.client import SocketClient
+from greensock.loadtest.clients.datagrams import DatagramClient
 from greensock.loadtest.collector import COLLECTOR
-from greensock.loadtest.datagrams import DatagramClient
 from greensock.loadtest.schedule import Schedule
+from greensock.net import open_files
 
 logger = logging.getLogger("greensock.loadtest")
 
@@ -146,9 +145,7 @@ def schedule_of(user_class: type[User]) -> Schedule | None:
 
 def raise_open_file_limit(**_: Any) -> None:
     """Allow as many open files as the hard limit does; locust itself stops at 10,000."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with contextlib.suppress(OSError, ValueError):  # then with as many as there are
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    open_files.raise_limit()
 
 
 def check_hosts(environment: Environment, **_: Any) -> None:

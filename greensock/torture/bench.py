@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from greensock.processes.seen import ServerView
 from greensock.torture.exchange import Exchange, describe
 from greensock.torture.probe import Heard, Probe
 from greensock.torture.server_process import ServerProcess
-from greensock.torture.server_view import ServerView
 from greensock.torture.settings import MIB, Settings
 from greensock.torture.target import Target
 from greensock.torture.verdicts import NotApplicable

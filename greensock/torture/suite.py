@@ -7,16 +7,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from greensock.processes.seen import Holdings, ServerView
 from greensock.torture.bench import Bench
 from greensock.torture.case import Case
 from greensock.torture.exchange import Exchange, Lost, ask, describe
 from greensock.torture.probe import Heard
 from greensock.torture.server_process import (
     NotStarted,
-    started,
+    ServerProcess,
     wait_until_answering,
 )
-from greensock.torture.server_view import Holdings, ServerView
 from greensock.torture.settings import Settings
 from greensock.torture.target import Target
 from greensock.torture.verdicts import Finding, NotApplicable, Verdict
@@ -74,7 +74,7 @@ class Torture:
             return
         self._check(case, Target(self.address))
         files = self.settings.few_files if case.few_files else None
-        with started(self.command, self.address, files) as process:
+        with ServerProcess(self.command, self.address, files) as process:
             view = ServerView(process.pid)
             bench = Bench(process.target, self.exchange, self.settings, view, process)
             self._torment(case, finding, bench)

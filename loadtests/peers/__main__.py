@@ -8,9 +8,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
+
+from greensock.arguments.usage import OneLineParser
+from greensock.net import open_files
 
 from . import benchmark, machine, measures, report
 from .catalogue import select
@@ -18,14 +21,8 @@ from .requirements import REQUIREMENTS, judge
 from .results import Results
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line and status 2, without the usage that argparse puts before it."""
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = OneLineParser(
         prog="python -m loadtests.peers",
         description="Measure greensock beside its peers: servers on one core, the load on another.",
     )
@@ -94,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     # As from an installed package: compiled at each start, greensock would take twice as long to
     # import, and leave 1.3 MB of garbage for each of its children to copy.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    open_files.raise_limit()
     results = Results(head)
 
     def tell(line: str) -> None:

@@ -27,14 +27,8 @@ class Cores:
 
 
 def settle_on(core: int) -> Callable[[], None]:
-    """What a new process does first: move to the core, and allow itself all the files it may."""
-
-    def settle() -> None:
-        os.sched_setaffinity(0, {core})
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-    return settle
+    """What a new process does first: move to the core."""
+    return lambda: os.sched_setaffinity(0, {core})
 
 
 def max_clients() -> int:

@@ -1,6 +1,5 @@
 """A contender's server in its own process and the load generator beside it, each on its core."""
 
-import json
 import os
 import select
 import signal
@@ -12,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from greensock.net import addresses
+from greensock.processes.started import TalkingProcess, announced_in
 
 from .catalogue import Contender
 from .machine import Cores, settle_on
@@ -60,12 +62,13 @@ class Server:
             raise
 
     def _ready(self) -> tuple[str, tuple[str, int]]:
-        line = _read_line(self._process, START_TIMEOUT).decode()
-        if not line.startswith("listening on "):
+        assert self._process.stdout
+        readable, _, _ = select.select([self._process.stdout], [], [], START_TIMEOUT)
+        line = self._process.stdout.readline().decode() if readable else ""
+        if not (announced := announced_in(line)):
             raise NotMeasured(self.complaint() or "its server did not start")
-        scheme, _, address = line.removeprefix("listening on ").strip().partition("://")
-        host, _, port = address.rpartition(":")
-        return scheme, (host, int(port))
+        address = addresses.parse(announced)
+        return address.scheme, (address.host, address.port)
 
     def complaint(self) -> str:
         """The last line that the server has written to stderr, or an empty string."""
@@ -88,27 +91,17 @@ class Server:
         self._stderr.close()
 
 
-class Generator:
-    """The load generator's process, from this side."""
+class Generator(TalkingProcess):
+    """The load generator's process, from this side; all clients that it holds end with it."""
+
+    grace = 0.0
 
     def __init__(self, server: Server, core: int) -> None:
         host, port = server.address
         self._server = server
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                f"{PACKAGE}.load",
-                server.scheme,
-                host,
-                str(port),
-                str(server.pid),
-            ],
-            cwd=CHECKOUT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=settle_on(core),
+        command = [sys.executable, "-m", f"{PACKAGE}.load", server.scheme, host, str(port)]
+        super().__init__(
+            "load", [*command, str(server.pid)], cpus=[core], working_directory=CHECKOUT
         )
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
@@ -117,32 +110,16 @@ class Generator:
         Raises:
             NotMeasured: when the server fails under the load, or nothing comes back in time.
         """
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps({"do": command} | arguments).encode() + b"\n")
-        self._process.stdin.flush()
-        line = _read_line(self._process, ANSWER_TIMEOUT + arguments.get("seconds", 0))
-        if not line:
-            raise NotMeasured(f"no answer to {command!r}; {self._server.complaint()}")
-        answer: dict[str, Any] = json.loads(line)
+        seconds = ANSWER_TIMEOUT + arguments.get("seconds", 0)
+        try:
+            answer: dict[str, Any] = self.answer_to({"do": command} | arguments, seconds)
+        except (TimeoutError, EOFError):
+            complaint = self._server.complaint() or self.last_line()
+            raise NotMeasured(f"no answer to {command!r}; {complaint}") from None
         if "error" in answer:
             complaint = self._server.complaint()
             raise NotMeasured(answer["error"] + (f" ({complaint})" if complaint else ""))
         return answer
-
-    def stop(self) -> None:
-        """End it, and with it every client it holds."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream:
-                stream.close()
-
-
-def _read_line(process: "subprocess.Popen[bytes]", timeout: float) -> bytes:
-    """One line of the process's output; empty if it ends or stays silent for so many seconds."""
-    assert process.stdout
-    readable, _, _ = select.select([process.stdout], [], [], timeout)
-    return process.stdout.readline() if readable else b""
 
 
 @contextmanager
@@ -150,10 +127,7 @@ def serving(contender: Contender, cores: Cores) -> Iterator[tuple[Server, Genera
     """A fresh server and a fresh generator for it; both end with the block."""
     server = Server(contender, cores.server)
     try:
-        generator = Generator(server, cores.load)
-        try:
+        with Generator(server, cores.load) as generator:
             yield server, generator
-        finally:
-            generator.stop()
     finally:
         server.stop()

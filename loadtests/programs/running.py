@@ -10,11 +10,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from greensock.compare.free_ports import free_port
-from loadtests.peers.processes import anonymous_pss, tree
+from greensock.processes.free_ports import free_port
+from greensock.processes.seen import anonymous_pss, tree
+from greensock.processes.started import ChildProcess, wait_until
 from loadtests.programs.catalogue import SERVED, Program
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,42 +31,31 @@ class Failed(Exception):
     """The program did not do what it should; the text has what it said."""
 
 
-class Run:
+class Run(ChildProcess):
     """A program while it runs, started by `how`: STDLIB, or GREENSOCK and its options."""
+
+    grace = 0.0
 
     def __init__(self, program: Program, how: tuple[str, ...]) -> None:
         self.program = program
         self.port = free_port(program.ports)
-        self._output = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in __exit__
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(SERVED)]),
-            "PYTHONUNBUFFERED": "1",
-        }
-        # In a folder where no module can be taken for the program's.
-        self._folder = tempfile.TemporaryDirectory()
-        self.process = subprocess.Popen(
+        # A folder where no module can be taken for the program's.
+        self._nowhere = tempfile.TemporaryDirectory()
+        super().__init__(
+            "program",
             [sys.executable, *how, *program.command(self.port)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            env=environment,
-            cwd=self._folder.name,
+            environment={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(SERVED)]),
+                "PYTHONUNBUFFERED": "1",
+            },
+            working_directory=Path(self._nowhere.name),
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._output.close()
-        self._folder.cleanup()
+    def stop(self, grace: float | None = None) -> int:
+        status = super().stop(grace)
+        self._nowhere.cleanup()
+        return status
 
     def wait_ready(self) -> None:
         """Wait until it accepts clients.
@@ -74,27 +63,30 @@ class Run:
         Raises:
             Failed: it has ended, or accepts nobody.
         """
-        deadline = time.monotonic() + STUCK
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                for port in range(self.port, self.port + self.program.ports):
-                    socket.create_connection((_HOST, port)).close()
-                return
-            time.sleep(0.02)
-        raise Failed(f"it accepts nobody\n{self.said()}")
+        if not wait_until(lambda: self.poll() is not None or self._accepts(), STUCK):
+            raise Failed(f"it accepts nobody\n{self.said()}")
+        if self.poll() is not None:
+            raise Failed(f"it has ended\n{self.said()}")
+
+    def _accepts(self) -> bool:
+        try:
+            for port in range(self.port, self.port + self.program.ports):
+                socket.create_connection((_HOST, port)).close()
+        except OSError:
+            return False
+        return True
 
     def said(self) -> str:
         """All that it wrote, to both outputs."""
-        self._output.seek(0)
-        return self._output.read().decode(errors="replace")
+        return self.stdout.read_text(errors="replace") + self.errors()
 
     def memory(self) -> int:
         """Bytes of its processes' own pages, once they change no more."""
-        before, now = -1, anonymous_pss(tree(self.process.pid))
+        before, now = -1, anonymous_pss(tree(self.pid))
         deadline = time.monotonic() + 5
         while abs(now - before) > 16384 and time.monotonic() < deadline:
             time.sleep(0.15)
-            before, now = now, anonymous_pss(tree(self.process.pid))
+            before, now = now, anonymous_pss(tree(self.pid))
         return now
 
     @contextlib.contextmanager

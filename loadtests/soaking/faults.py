@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from greensock.processes.seen import descriptors_of
 from loadtests.soaking.stage import Stage
 from loadtests.soaking.tls_faults import new_certificate, spoiled_handshakes
 
@@ -81,7 +82,7 @@ def few_files(stage: Stage) -> None:
     """The server may open no more files for a while, and a crowd comes."""
     view = stage.views["echo"]
     before = resource.prlimit(view.pid, resource.RLIMIT_NOFILE)
-    lowest = max(map(int, os.listdir(f"/proc/{view.pid}/fd"))) + 2
+    lowest = max(descriptors_of(view.pid)) + 2
     try:
         resource.prlimit(view.pid, resource.RLIMIT_NOFILE, (lowest, before[1]))
         with contextlib.ExitStack() as stack:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from greensock.net import addresses
-from greensock.torture.server_view import ServerView
+from greensock.processes.seen import ServerView
+from greensock.processes.started import TalkingProcess, announced_in
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _START_TIMEOUT = 30.0
+_GRACE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Fleet:
         self._certificate = certificate
         self.addresses: dict[str, Any] = {}
         self.views: dict[str, ServerView] = {}
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, TalkingProcess] = {}
         try:
             for kind in kinds:
                 self._start(kind)
@@ -63,24 +63,16 @@ class Fleet:
         command = [sys.executable, "-m", "loadtests.soaking.served", kind, self.mixin]
         if kind == "tls":
             command.append(str(self._certificate))
-        process = self._processes[kind] = subprocess.Popen(
-            command,
-            cwd=_CHECKOUT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        line = self._read_line(kind, _START_TIMEOUT)
-        if not line.startswith("listening on "):
+        process = TalkingProcess(kind, command, working_directory=_CHECKOUT)
+        self._processes[kind] = process
+        try:
+            address = announced_in(process.read_line(_START_TIMEOUT))
+        except (TimeoutError, EOFError):
+            address = ""
+        if not address:
             raise RuntimeError(f"the {kind} server did not start under {self.mixin}")
-        self.addresses[kind] = addresses.parse(line.removeprefix("listening on ")).sockaddr
+        self.addresses[kind] = addresses.parse(address).sockaddr
         self.views[kind] = ServerView(process.pid)
-
-    def _read_line(self, kind: str, timeout: float) -> str:
-        stdout = self._processes[kind].stdout
-        assert stdout is not None
-        readable, _, _ = select.select([stdout], [], [], timeout)
-        return stdout.readline().decode().strip() if readable else ""
 
     def errors(self) -> list[str]:
         """Servers that have ended by themselves."""
@@ -116,7 +108,9 @@ class Fleet:
         if self._processes[kind].poll() is not None:
             return Holding(0, 0, 0, 0, 0, 0)
         os.kill(view.pid, signal.SIGUSR2)
-        told = json.loads(self._read_line(kind, 10.0) or "{}")
+        told: dict[str, int] = {}
+        with contextlib.suppress(TimeoutError, EOFError):
+            told = json.loads(self._processes[kind].read_line(10.0))
         holds = view.holdings()
         return Holding(
             memory=view.memory(),
@@ -132,17 +126,11 @@ class Fleet:
         """End the servers; what each wrote to standard error, a line for each that wrote."""
         written = []
         for kind, process in self._processes.items():
-            if process.poll() is None:
-                process.terminate()
-            try:
-                _, errors = process.communicate(timeout=10)
-            except subprocess.TimeoutExpired:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                _, errors = process.communicate()
-            if b"Traceback" in errors:
-                last = errors.decode(errors="replace").strip("-\n ").splitlines()[-1]
+            process.end(_GRACE)
+            if "Traceback" in process.errors():
+                last = process.last_line()
                 written.append(f"{kind} under {self.mixin}: a traceback, last: {last}")
+            process.stop()
         return written
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greensock.torture.server_view import ServerView
+from greensock.processes.seen import ServerView
 from loadtests.soaking import counting
 from loadtests.soaking.certificates import NAME, Certificates
 from loadtests.soaking.counting import Count, CountedSocket

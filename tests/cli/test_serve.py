@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from greensock import ForkingMixIn, GreenletMixIn, ThreadingMixIn
+from greensock.arguments.usage import UsageError
 from greensock.cli.serve import make_server
-from greensock.cli.usage import UsageError
 from greensock.examples import Echo
 from greensock.net import addresses
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from greensock.torture.cases import CASES
-from greensock.torture.server_process import started
+from greensock.torture.server_process import ServerProcess
 
 from ..separate_process import REPOSITORY, STUCK
 
@@ -54,7 +54,7 @@ def test_one_failed_is_status_1() -> None:
 
 
 def test_a_server_that_runs_already_is_tried_too() -> None:
-    with started(planted("sound"), ANY) as process:
+    with ServerProcess(planted("sound"), ANY) as process:
         address = str(process.target)
         done = torture(address, *QUICK, "--only", "reset-at-accept", "--pid", str(process.pid))
         assert done.returncode == 0, done.stdout

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from greensock.torture.server_process import started
+from greensock.torture.server_process import ServerProcess
 from loadtests.soak import Record, drifts, judge, play_round
 from loadtests.soaking import stage, tls_faults
 from loadtests.soaking.certificates import Certificates
@@ -65,7 +65,7 @@ def test_wrong_answers_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     # Answers of another length are waited for: not for as long as a soak would.
     monkeypatch.setattr(stage, "PATIENCE", 1.0)
     command = f"{sys.executable} -m tests.torture.planted_servers mixes-up"
-    with started(command, "127.0.0.1:0") as it:
+    with ServerProcess(command, "127.0.0.1:0") as it:
         fleet: Any = SimpleNamespace(
             mixin="planted", addresses={"echo": it.target.sockaddr}, views={}
         )

@@ -11,7 +11,7 @@ import pytest
 from greensock.torture.case import Case
 from greensock.torture.cases import CASES
 from greensock.torture.exchange import LineEcho
-from greensock.torture.server_process import ServerProcess, started
+from greensock.torture.server_process import ServerProcess
 from greensock.torture.settings import QUICK
 from greensock.torture.suite import Torture
 from greensock.torture.verdicts import Finding, Verdict
@@ -59,7 +59,7 @@ def failed(findings: list[Finding]) -> list[str]:
 @pytest.fixture(scope="module", params=MIXINS)
 def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, ServerProcess]]:
     """A mixin, and a server with it that all cases share which leave it alive."""
-    with started(command(request.param), "tcp://127.0.0.1:0") as process:
+    with ServerProcess(command(request.param), "tcp://127.0.0.1:0") as process:
         yield request.param, process
 
 
@@ -84,14 +84,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tls_cases_pass(certificate: Path, mixin: str) -> None:
     cases = [case for case in CASES if case.tls]
     serve = f"{command(mixin)} --tls-cert {certificate}"
-    with started(serve, "tls://127.0.0.1:0") as process:
+    with ServerProcess(serve, "tls://127.0.0.1:0") as process:
         torture = Torture(str(process.target), LineEcho(), SETTINGS, pid=process.pid)
         assert not failed(run(torture, cases))
 
 
 @pytest.mark.parametrize("mixin", MIXINS)
 def test_datagram_cases_pass(mixin: str) -> None:
-    with started(command(mixin, "udp"), "udp://127.0.0.1:0") as process:
+    with ServerProcess(command(mixin, "udp"), "udp://127.0.0.1:0") as process:
         torture = Torture(str(process.target), LineEcho(), SETTINGS, pid=process.pid)
         assert not failed(run(torture, DATAGRAM_CASES))
 

@@ -8,7 +8,7 @@ import pytest
 
 from greensock.torture.cases import BY_NAME
 from greensock.torture.exchange import LineEcho
-from greensock.torture.server_process import started
+from greensock.torture.server_process import ServerProcess
 from greensock.torture.settings import MIB, QUICK
 from greensock.torture.suite import Torture
 from greensock.torture.verdicts import Finding, Verdict
@@ -74,7 +74,7 @@ def test_out_of_files_is_found_in_the_standard_librarys_accept_loop() -> None:
 
 def test_a_server_that_died_is_not_judged_further() -> None:
     """With --pid there is nobody to start it again."""
-    with started(f"{COMMAND} dies", TCP) as process:
+    with ServerProcess(f"{COMMAND} dies", TCP) as process:
         victim = Torture(str(process.target), LineEcho(), SETTINGS, pid=process.pid)
         cases = [BY_NAME["reset-mid-request"], BY_NAME["silent"]]
         first, second = victim.run(cases)

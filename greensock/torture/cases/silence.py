@@ -6,9 +6,9 @@ import contextlib
 import socket
 import time
 
+from greensock.processes.connections import probed_by_keepalive
 from greensock.torture.bench import Bench
 from greensock.torture.exchange import Lost, ask, describe, half_of, is_lost
-from greensock.torture.server_view import probed_by_keepalive
 from greensock.torture.verdicts import NotApplicable
 
 
@@ -85,7 +85,8 @@ def half_open(bench: Bench) -> None:
         bench.note("the server hangs up on silent clients")
         return
     ports = {sock.getsockname()[1] for sock in left}
-    probed = probed_by_keepalive(target.sockaddr[1], ports, bench.view)
+    pid = None if bench.view is None else bench.view.pid
+    probed = probed_by_keepalive(target.sockaddr[1], ports, pid)
     if probed is None:
         raise NotApplicable("the kernel does not list the server's connections")
     if probed < len(left):

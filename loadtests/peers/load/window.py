@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .. import processes
+from greensock.processes import seen
+
 from .latencies import summarise
 
 SATURATED = 0.95  # share of a core; arbitrary, above what scheduling noise alone takes away
@@ -19,16 +20,16 @@ class _Window:
     def __init__(self, server_pid: int) -> None:
         self._server_pid = server_pid
         self._cores = os.sched_getaffinity(0) | os.sched_getaffinity(server_pid)
-        self._busy = processes.busy_seconds(self._cores)
-        self._server = processes.cpu_seconds(server_pid)
+        self._busy = sum(seen.busy_seconds(self._cores))
+        self._server = seen.cpu_seconds(seen.tree(server_pid))
         self._generator = time.process_time()
         self._start = time.perf_counter()
 
     def close(self, done: int) -> dict[str, Any]:
         seconds = time.perf_counter() - self._start
         generator = (time.process_time() - self._generator) / seconds
-        server = (processes.cpu_seconds(self._server_pid) - self._server) / seconds
-        busy = (processes.busy_seconds(self._cores) - self._busy) / seconds
+        server = (seen.cpu_seconds(seen.tree(self._server_pid)) - self._server) / seconds
+        busy = (sum(seen.busy_seconds(self._cores)) - self._busy) / seconds
         other = max(0.0, busy - server - generator)
         return {
             "seconds": seconds,

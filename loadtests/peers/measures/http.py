@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import time
 
-from .. import processes
+from greensock.processes import seen
+
 from ..catalogue import Contender
 from ..load.window import SATURATED
 from ..machine import Cores, settle_on
@@ -32,7 +33,7 @@ def _run(wrk: str, server: Server, seconds: int, cores: Cores) -> Figures:
     url = f"http://{host}:{port}/"
     options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu, start = processes.cpu_seconds(server.pid), time.perf_counter()
+    cpu, start = seen.cpu_seconds(seen.tree(server.pid)), time.perf_counter()
     done = subprocess.run(
         [wrk, *options, url],
         capture_output=True,
@@ -41,7 +42,7 @@ def _run(wrk: str, server: Server, seconds: int, cores: Cores) -> Figures:
         preexec_fn=settle_on(cores.load),
     )
     spent = time.perf_counter() - start
-    cpu = processes.cpu_seconds(server.pid) - cpu
+    cpu = seen.cpu_seconds(seen.tree(server.pid)) - cpu
     now_used = resource.getrusage(resource.RUSAGE_CHILDREN)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     if rate is None or float(rate[1]) == 0:

@@ -2,7 +2,8 @@
 
 import time
 
-from .. import processes
+from greensock.processes import seen
+
 from ..catalogue import Contender
 from ..machine import Cores, max_clients
 from ..running import NotMeasured, serving
@@ -21,11 +22,11 @@ def settled_memory(server_pid: int, settle: float) -> int:
     """Bytes of the server's processes once they settle, after ``settle`` seconds at least."""
     time.sleep(settle)
     deadline = time.monotonic() + MAX_SETTLE
-    memory = processes.anonymous_pss(processes.tree(server_pid))
+    memory = seen.anonymous_pss(seen.tree(server_pid))
     while time.monotonic() < deadline:
         before = memory
         time.sleep(SETTLE_STEP)
-        memory = processes.anonymous_pss(processes.tree(server_pid))
+        memory = seen.anonymous_pss(seen.tree(server_pid))
         if abs(memory - before) <= SETTLED * before:
             break
     return memory
@@ -59,15 +60,15 @@ def measure_idle(contender: Contender, scale: Scale, cores: Cores) -> Figures:
 
 
 def _count_wakeups(server_pid: int, window: float) -> Figures:
-    pids = processes.tree(server_pid)
-    cpu, switches = processes.cpu_seconds(server_pid), processes.context_switches(pids)
+    pids = seen.tree(server_pid)
+    cpu, switches = seen.cpu_seconds(pids), seen.context_switches(pids)
     time.sleep(window)
-    wakeups = processes.context_switches(pids) - switches
+    wakeups = seen.context_switches(pids) - switches
     return {
         "processes": len(pids),
         "wakeups": wakeups,
         "idle_window": window,
-        "idle_cpu": (processes.cpu_seconds(server_pid) - cpu) / window,
+        "idle_cpu": (seen.cpu_seconds(seen.tree(server_pid)) - cpu) / window,
     }
 
 

@@ -1,0 +1,1 @@
+"""What a command line says: the target it names, the settings in it, its user's mistakes."""

@@ -1,0 +1,1 @@
+"""What `greensock serve` serves: the server's class, its settings, its certificate."""

@@ -1,0 +1,1 @@
+"""What is compared, under which load: the options, understood and checked."""

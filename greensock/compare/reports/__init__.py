@@ -1,0 +1,1 @@
+"""What people look at: progress, the table, the page, its pictures."""

@@ -1,0 +1,1 @@
+"""What may be concluded from the trials: medians, flags, thresholds, result.json."""
