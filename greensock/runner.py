@@ -13,7 +13,7 @@ from greensock.hub import client_contexts
 from greensock.hub.client import ENDING, Client
 from greensock.hub.crowd import Crowd
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.ready_queue import ReadyQueue
+from greensock.hub.ready import ReadyQueue
 from greensock.net.cooperative_sockets import CooperativeSocket
 from greensock.net.lingering_sockets import LingeringSocket
 from greensock.net.request_sockets import OriginalSocket

@@ -19,8 +19,7 @@ from greensock.hub.client import BUSY, ENDING, GONE, PARKED, Client
 from greensock.hub.client_descriptors import ClientDescriptors
 from greensock.hub.client_table import ClientTable
 from greensock.hub.option_limits import limits
-from greensock.hub.ready_queue import ReadyQueue, queue_of_nobody
-from greensock.hub.ready_set import ARMED, MUTED, UNKNOWN, ReadySet
+from greensock.hub.ready import ARMED, MUTED, UNKNOWN, ReadyQueue, ReadySet, queue_of_nobody
 from greensock.hub.silences import Silence, rounded
 from greensock.hub.waiting import READ, this_hub
 

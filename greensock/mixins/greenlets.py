@@ -13,7 +13,7 @@ from greensock.base_server import BaseServer
 from greensock.hub import lifetime
 from greensock.hub.client import ENDING, Client
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.ready_queue import ReadyQueue
+from greensock.hub.ready import ReadyQueue
 from greensock.hub.workers import WorkerPool
 from greensock.outcomes import END, GO_ON, PARK, Outcome, Turn
 from greensock.runner import AtWork, Beginner, Runner, hang_up

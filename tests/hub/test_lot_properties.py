@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from greensock.hub.client import BUSY, ENDING, GONE, PARKED, STEPS, Client, State
-from greensock.hub.ready_queue import ReadyQueue
-from greensock.hub.ready_set import ARMED
+from greensock.hub.ready import ARMED, ReadyQueue
 from greensock.hub.timed_lot import TimedLot
 from greensock.net.cooperative_sockets import CooperativeSocket
 

@@ -1,4 +1,4 @@
-"""The epoll set that tells which clients are ready.
+"""Who is ready: the epoll set that tells of them, and the queue in which they wait for a turn.
 
 The hub watches the set by one watcher, whatever the number of clients: an idle one costs no watcher
 of its own (150 bytes), and all who are found ready together are served in one go.
@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import select
 from _socket import socket as c_socket
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gevent import monkey
 
@@ -114,3 +115,24 @@ class ReadySet:
         """Let go of the set; in a child, of this process's descriptor of it."""
         self.unwatch()
         self._epoll.close()
+
+
+class ReadyQueue(NamedTuple):
+    """Where a lot puts the clients who are to have a turn.
+
+    `clients`: the queue. `schedule`: called when one is put into it while it is empty. `dispatch`:
+    the same, but called in the hub, and once no more are about to come. Neither may block or raise.
+    """
+
+    clients: deque[Any]
+    schedule: Callable[[], None]
+    dispatch: Callable[[], None]
+
+
+def queue_of_nobody() -> ReadyQueue:
+    """One whose clients are served by nobody."""
+    return ReadyQueue(deque(), _stay, _stay)
+
+
+def _stay() -> None:
+    """Nobody is told."""
