@@ -10,16 +10,13 @@ The names of CPython's `socketserver`, and beside them:
 users for locust (which alone imports locust).
 """
 
-from greensock.base_server import BaseServer
-from greensock.datagram_servers import UDPServer, UnixDatagramServer
-from greensock.draining import Cut, Drained
-from greensock.handlers import (
+from greensock.files.line_limits import LineTooLong
+from greensock.handlers.classes import (
     BaseRequestHandler,
     DatagramRequestHandler,
     KeepAliveRequestHandler,
     StreamRequestHandler,
 )
-from greensock.line_limits import LineTooLong
 from greensock.mixins.combinations import (
     ForkingTCPServer,
     ForkingUDPServer,
@@ -38,8 +35,11 @@ from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.patch import patch_socketserver, unpatch_socketserver
+from greensock.servers.base import BaseServer
+from greensock.servers.datagram import UDPServer, UnixDatagramServer
+from greensock.servers.stream import TCPServer, UnixStreamServer
+from greensock.serving.draining import Cut, Drained
 from greensock.stats import Stats
-from greensock.stream_servers import TCPServer, UnixStreamServer
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,11 @@ from typing import Any, ClassVar
 
 import gevent
 
-from greensock.handlers import BaseRequestHandler, KeepAliveRequestHandler, StreamRequestHandler
+from greensock.handlers.classes import (
+    BaseRequestHandler,
+    KeepAliveRequestHandler,
+    StreamRequestHandler,
+)
 from greensock.mixins.threads import ThreadingMixIn
 
 # Lines that a member of the chat may be behind. Arbitrary: more than anybody reads.

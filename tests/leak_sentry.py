@@ -23,7 +23,7 @@ import greenlet
 from gevent import monkey
 from gevent.hub import Hub, get_hub
 
-from greensock.hub.lot import PARKED, Client
+from greensock.lot.lot import PARKED, Client
 
 #: Seconds that something may take to end by itself before it counts as left behind. Arbitrary.
 GRACE = 5.0

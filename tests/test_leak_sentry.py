@@ -31,7 +31,7 @@ LEAKS = {
         """,
     "parked client": """
         from types import SimpleNamespace
-        from greensock.hub.lot import PARKED, Client
+        from greensock.lot.lot import PARKED, Client
         kept = Client(SimpleNamespace(_closed=False), 'somebody')
         kept.state = PARKED
         """,

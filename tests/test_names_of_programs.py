@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import greensock
-from greensock import limits
+from greensock.settings import limits
 from greensock.testing import running
 
 from .clients import ask, connect, eventually, receive_all

@@ -12,16 +12,16 @@ from typing import Any
 
 from greensock.arguments.targets import parse_setting
 from greensock.arguments.usage import UsageError
-from greensock.base_server import BaseServer
-from greensock.cli import seeing_options
+from greensock.cli.programs import seeing_options
 from greensock.cli.programs.main_program import Program
 from greensock.hub.lifetime import print_no_interrupts
-from greensock.hub.signal_handlers import wait_for_handlers
+from greensock.hub.signals.handlers import wait_for_handlers
 from greensock.net import open_files
 from greensock.patch import Patch, UnknownSetting, patch_socketserver
 from greensock.patch.check import describe
 from greensock.patch.early_users import in_words
 from greensock.patch.replacement import THREADING_MIXINS, Replacement
+from greensock.servers.base import BaseServer
 
 _DESCRIPTION = """\
 Run a program that is built on socketserver, http.server, xmlrpc.server, wsgiref or anything else

@@ -14,7 +14,7 @@ from typing import Any
 
 from greensock.arguments.targets import load_target, parse_setting
 from greensock.arguments.usage import UsageError
-from greensock.cli import seeing, seeing_options
+from greensock.cli.programs import seeing, seeing_options
 from greensock.cli.served.served_class import MIXINS, make_server, usual_mixin
 from greensock.cli.served.tls import tls_settings
 from greensock.net import addresses, open_files

@@ -16,7 +16,7 @@ import gevent
 
 from greensock.control import place
 from greensock.control.rows import Row, rows_of
-from greensock.handlers import KeepAliveRequestHandler, name_of
+from greensock.handlers.classes import KeepAliveRequestHandler, name_of
 from greensock.mixins.combinations import GreenletUnixStreamServer
 
 # Seconds for which clients are listed in a row before everybody else has a turn, and how many at

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 
-from greensock import whereabouts
-from greensock.hub.client import PARKED
+from greensock.handlers import whereabouts
+from greensock.lot.client import PARKED
 from greensock.net.traffic import traffic_of
 from greensock.printable import address_in_words
 

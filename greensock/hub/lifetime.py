@@ -43,7 +43,7 @@ _SIGNAL_CHECK_INTERVAL = 0.2
 
 
 class StandIn(greenlet):  # type: ignore[misc]
-    """The greenlet that one call of a signal handler runs in; see `signal_handlers`."""
+    """The greenlet that one call of a signal handler runs in; see `hub.signals.handlers`."""
 
     #: The greenlet that it stands in for.
     main: Any

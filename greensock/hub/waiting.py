@@ -38,6 +38,11 @@ def this_hub() -> Any:
     return get_hub()
 
 
+def is_hub_here(hub: Any) -> bool:
+    """Whether a hub is that of this thread."""
+    return get_hub_if_exists() is hub
+
+
 def new_watcher(fd: int, events: int) -> Any:
     """An inactive watcher of `fd` on this thread's hub; whoever asked closes it before `fd`.
 

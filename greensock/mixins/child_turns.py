@@ -7,10 +7,10 @@ import os
 import signal
 from collections.abc import Callable
 
-from greensock.hub.children import ChildWatch
-from greensock.hub.client import Client
-from greensock.hub.kept_children import KeptChild
-from greensock.hub.marks import Mark
+from greensock.hub.workers.children import ChildWatch
+from greensock.hub.workers.kept_children import KeptChild
+from greensock.hub.workers.marks import Mark
+from greensock.lot.client import Client
 
 #: The bit of a child's mark that says that its client is to be parked.
 PARKS = 1

@@ -7,18 +7,20 @@ import os
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from greensock import forks_of_programs, lingering_turns, process_servers
-from greensock.goodbyes import say_goodbye
-from greensock.hub import children, lot
-from greensock.hub.client import ENDING, Client
-from greensock.hub.crowd import Crowd
+from greensock.hub.workers import children
+from greensock.hub.workers.demand import Crowd
+from greensock.lot import lot
+from greensock.lot.client import ENDING, Client
+from greensock.lot.outcomes import END, GO_ON, PARK, Outcome
 from greensock.mixins.child_turns import PARKS, ChildTurn
 from greensock.net import listening
-from greensock.net.cooperative_sockets import CooperativeSocket
-from greensock.net.request_sockets import OriginalSocket, is_request_socket
-from greensock.outcomes import END, GO_ON, PARK, Outcome
-from greensock.service import Service
-from greensock.single_requests import run_alone
+from greensock.servers import forks_of_programs, process_servers
+from greensock.serving.service import Service
+from greensock.sockets.cooperative import CooperativeSocket
+from greensock.sockets.requests import OriginalSocket, is_request_socket
+from greensock.turns import lingering
+from greensock.turns.goodbyes import say_goodbye
+from greensock.turns.single_requests import run_alone
 
 
 def become_child(service: Service, turn: ChildTurn, run: Callable[[ChildTurn], int]) -> NoReturn:
@@ -123,7 +125,7 @@ def _run_one_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> Out
     if handler is None:
         return END
     as_made = _what_it_works_with(handler)
-    linger = service.limits.linger * (lingering_turns.FIRST_LINGER if turn.is_first else 1)
+    linger = service.limits.linger * (lingering.FIRST_LINGER if turn.is_first else 1)
     outcome = GO_ON
     # What this child has read cannot go back to its parent, whoever waits there.
     while outcome is GO_ON:

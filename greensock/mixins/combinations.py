@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 
-from greensock.datagram_servers import UDPServer
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
-from greensock.stream_servers import TCPServer
+from greensock.servers.datagram import UDPServer
+from greensock.servers.stream import TCPServer
 
 
 class GreenletUDPServer(GreenletMixIn, UDPServer):
@@ -38,8 +38,8 @@ if hasattr(os, "fork"):
 
 
 if hasattr(socket, "AF_UNIX"):
-    from greensock.datagram_servers import UnixDatagramServer
-    from greensock.stream_servers import UnixStreamServer
+    from greensock.servers.datagram import UnixDatagramServer
+    from greensock.servers.stream import UnixStreamServer
 
     class GreenletUnixStreamServer(GreenletMixIn, UnixStreamServer):
         """UnixStreamServer that handles each turn in a greenlet."""

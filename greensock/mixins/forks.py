@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from greensock.base_server import BaseServer
-from greensock.handler_making import Absent
-from greensock.hub import children
-from greensock.hub.children import ChildWatch
-from greensock.hub.client import ENDING, Client
-from greensock.hub.client_descriptors import ClientDescriptors
-from greensock.hub.crowd import Crowd, Vacancies
-from greensock.hub.kept_children import KeptChild, make_room, withdraw
-from greensock.hub.marks import Marks
+from greensock.handlers.making import Absent
+from greensock.hub.workers import children
+from greensock.hub.workers.children import ChildWatch
+from greensock.hub.workers.demand import Crowd, Vacancies
+from greensock.hub.workers.kept_children import KeptChild, make_room, withdraw
+from greensock.hub.workers.marks import Marks
+from greensock.lot.client import ENDING, Client
+from greensock.lot.descriptors import ClientDescriptors
+from greensock.lot.outcomes import END, PARK
 from greensock.mixins import child_work
 from greensock.mixins.child_turns import PARKS, ChildTurn, killer
-from greensock.outcomes import END, PARK
-from greensock.runner import AtWork, BlockingRunner, Runner, hang_up
-from greensock.service import Service
-from greensock.serving import Run
-from greensock.unmixed import Unmixed
+from greensock.servers.base import BaseServer
+from greensock.serving.run import Run
+from greensock.serving.runner import AtWork, BlockingRunner, Runner, hang_up
+from greensock.serving.service import Service
+from greensock.settings.unmixed import Unmixed
 
 if TYPE_CHECKING:
     _Base = BaseServer

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from greensock import whereabouts
-from greensock.base_server import BaseServer
+from greensock.handlers import whereabouts
 from greensock.hub import lifetime
-from greensock.hub.client import ENDING, Client
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.ready import ReadyQueue
-from greensock.hub.workers import WorkerPool
-from greensock.outcomes import END, GO_ON, PARK, Outcome, Turn
-from greensock.runner import AtWork, Beginner, Runner, hang_up
-from greensock.service import Service
-from greensock.serving import Run
-from greensock.unmixed import Unmixed
+from greensock.hub.workers.greenlet_pool import WorkerPool
+from greensock.lot.client import ENDING, Client
+from greensock.lot.outcomes import END, GO_ON, PARK, Outcome, Turn
+from greensock.lot.ready import ReadyQueue
+from greensock.servers.base import BaseServer
+from greensock.serving.run import Run
+from greensock.serving.runner import AtWork, Beginner, Runner, hang_up
+from greensock.serving.service import Service
+from greensock.settings.unmixed import Unmixed
 
 _log = logging.getLogger("greensock.serve")
 

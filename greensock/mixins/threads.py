@@ -10,18 +10,18 @@ from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from greensock import whereabouts
-from greensock.base_server import BaseServer
-from greensock.handler_shape import ends_plainly
-from greensock.hub import client_contexts
-from greensock.hub.client import DEDICATED, Client
-from greensock.hub.crowd import Crowd
+from greensock.handlers import whereabouts
+from greensock.handlers.traits import ends_plainly
 from greensock.hub.lifetime import current_greenlet
 from greensock.hub.waking import Latch
-from greensock.outcomes import END, Outcome, Turn
-from greensock.runner import AtWork, BlockingRunner, Runner, hang_up
-from greensock.service import Service
-from greensock.unmixed import Unmixed
+from greensock.hub.workers.demand import Crowd
+from greensock.lot import contexts
+from greensock.lot.client import DEDICATED, Client
+from greensock.lot.outcomes import END, Outcome, Turn
+from greensock.servers.base import BaseServer
+from greensock.serving.runner import AtWork, BlockingRunner, Runner, hang_up
+from greensock.serving.service import Service
+from greensock.settings.unmixed import Unmixed
 
 if TYPE_CHECKING:
     _Base = BaseServer
@@ -192,7 +192,7 @@ class ThreadRunner(BlockingRunner):
         if self.runs_on_hub():
             turn.runs_in = current_greenlet()
         try:
-            client_contexts.run_in_thread(
+            contexts.run_in_thread(
                 self.service.contexts,
                 client,
                 functools.partial(server.process_request_thread, client.request, client.address),

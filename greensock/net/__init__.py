@@ -1,1 +1,1 @@
-"""Sockets: what a request is, how one is accepted, and addresses in words."""
+"""The listening side of a server, and what the kernel says of its connections."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from gevent import monkey
 
-from greensock.hub import children
-from greensock.net.request_sockets import OriginalSocket, c_socket
+from greensock.hub.workers import children
+from greensock.sockets.requests import OriginalSocket, c_socket
 
 
 class AcceptError(Enum):

@@ -6,7 +6,7 @@ import contextlib
 import os
 import resource
 
-from greensock.hub.children import close_descriptors
+from greensock.hub.workers.children import close_descriptors
 
 
 def raise_limit() -> int:

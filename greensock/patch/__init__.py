@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from gevent.monkey import patch_all
 
-from greensock.hub.signal_handlers import let_handlers_block
+from greensock.hub.signals.handlers import let_handlers_block
 from greensock.patch.early_users import early_users, in_words
 from greensock.patch.replacement import THREADING_MIXINS, Replacement
 from greensock.patch.settings import Settings, UnknownSetting

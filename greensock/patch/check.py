@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from greensock.base_server import BaseServer
-from greensock.handler_making import class_of
-from greensock.handler_shape import HandlerTraits, is_own
-from greensock.handlers import BaseRequestHandler, name_of
+from greensock.handlers.classes import BaseRequestHandler, name_of
+from greensock.handlers.making import class_of
+from greensock.handlers.traits import HandlerTraits, is_own
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.patch.replacement import Replacement
 from greensock.printable import address_in_words, printable
+from greensock.servers.base import BaseServer
 
 #: What of a handler of http.server's, defined anew, has it run as a whole.
 _OWN = ("handle", "handle_one_request", "setup")

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from greensock import base_server, datagram_servers, handlers, stream_servers
+from greensock.handlers import classes as handlers
 from greensock.mixins import combinations
 from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.patch.settings import Settings
 from greensock.patch.thread_names import ChildrenForThreads, GreenletsForThreads
+from greensock.servers import base as base_server
+from greensock.servers import datagram, stream
 
 #: What ThreadingMixIn is, by the name of the mixin asked for.
 THREADING_MIXINS: dict[str, type] = {
@@ -23,10 +25,10 @@ THREADING_MIXINS: dict[str, type] = {
 #: Bases before what is derived from them.
 _SINGLE: tuple[type, ...] = (
     base_server.BaseServer,
-    stream_servers.TCPServer,
-    datagram_servers.UDPServer,
-    stream_servers.UnixStreamServer,
-    datagram_servers.UnixDatagramServer,
+    stream.TCPServer,
+    datagram.UDPServer,
+    stream.UnixStreamServer,
+    datagram.UnixDatagramServer,
     handlers.BaseRequestHandler,
     handlers.StreamRequestHandler,
     handlers.DatagramRequestHandler,

@@ -9,8 +9,8 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from greensock.handlers import check_class_settings
-from greensock.setting_values import check_value, is_setting
+from greensock.handlers.classes import check_class_settings
+from greensock.settings.values import check_value, is_setting
 
 
 class UnknownSetting(ValueError):

@@ -11,12 +11,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from greensock.hub.workers import WorkerPool
+from greensock.hub.workers.greenlet_pool import WorkerPool
 from greensock.mixins.child_turns import ChildTurn
 from greensock.mixins.forks import ForkingMixIn, ForkRunner
 from greensock.mixins.greenlets import GreenletMixIn, GreenletRunner
-from greensock.runner import Runner
-from greensock.service import Service
+from greensock.serving.runner import Runner
+from greensock.serving.service import Service
 
 #: Runners whose handlers the end of the program waits for, as it does for threads.
 _outlasting: weakref.WeakSet[_GreenletsAsThreads] = weakref.WeakSet()

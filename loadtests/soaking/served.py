@@ -21,7 +21,8 @@ import greenlet
 from greensock import BaseRequestHandler, KeepAliveRequestHandler
 from greensock.cli.serve import MIXINS, make_server
 from greensock.examples import ClassicEcho, Echo
-from greensock.net import addresses, open_files, tls_contexts
+from greensock.net import addresses, open_files
+from greensock.tls import contexts
 
 #: Seconds between two lines that every listener is sent.
 TICK = 0.2
@@ -126,7 +127,7 @@ class Lives:
         if self._mixin == "forking":
             settings["max_children"] = 200
         if self._certificate is not None:
-            settings["ssl_context"] = tls_contexts.server_context(self._certificate)
+            settings["ssl_context"] = contexts.server_context(self._certificate)
         return make_server(HANDLERS[self._kind], MIXINS[self._mixin], self.address, settings)
 
     def serve(self) -> None:

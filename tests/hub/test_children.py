@@ -12,7 +12,7 @@ import gevent.socket
 import pytest
 from gevent import get_hub
 
-from greensock.hub import children
+from greensock.hub.workers import children
 
 from ..clients import descriptors
 from ..separate_process import HERE, LIBUV, PATCHED, PATCHED_LATE, PATCHED_LIBUV, UNPATCHED

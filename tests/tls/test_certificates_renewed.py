@@ -17,8 +17,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from greensock.net.tls_contexts import replace_certificate
 from greensock.testing import running
+from greensock.tls.contexts import replace_certificate
 
 from ..clients import eventually
 from ..separate_process import PATCHED, REPOSITORY, STUCK, UNPATCHED, Templates
@@ -342,7 +342,7 @@ sys.meta_path.insert(0, Signalling())
 
 
 @pytest.mark.parametrize(
-    "module", ["greensock.tls_serving", "greensock.tls_turns", "greensock.net.tls_farewells"]
+    "module", ["greensock.tls.transport", "greensock.tls.turns", "greensock.tls.farewells"]
 )
 @pytest.mark.parametrize("is_good", [True, False])
 def test_signal_amid_the_import_of_tls_is_heeded_later(
@@ -371,14 +371,14 @@ def renew_amid_the_import(folder: str) -> None:
     records: list[str] = []
     logging.getLogger("greensock.tls").addHandler(handler := logging.Handler())
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
-    assert "greensock.tls_serving" not in sys.modules
+    assert "greensock.tls.transport" not in sys.modules
     other = make_server(GREENLET, Echo, ssl_context=server_context())
     newer = write_pem(authority().issue_cert(NAME), Path(folder))
 
     class Renewing:
         @staticmethod
         def find_spec(name: str, *_: Any) -> None:
-            if name == "greensock.tls_turns":
+            if name == "greensock.tls.turns":
                 other.reload_tls(Path(folder) / "nowhere.pem")
                 other.reload_tls(newer)
 

@@ -13,7 +13,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, NoReturn
 
 from greensock.arguments.usage import UsageError
-from greensock.hub import signal_handlers
+from greensock.hub.signals import handlers
 from greensock.patch.settings import UnknownSetting
 
 
@@ -110,7 +110,7 @@ def _load_script(name: str, main: ModuleType) -> CodeType:
 
 def _report(error: BaseException) -> None:
     """Write the traceback as the interpreter does, without frames that it does not have."""
-    ours = (__file__, signal_handlers.__file__)
+    ours = (__file__, handlers.__file__)
     kept = []
     entry = error.__traceback__
     while entry is not None:

@@ -11,13 +11,13 @@ from types import FrameType
 from typing import Any
 
 from greensock.arguments.usage import UsageError
-from greensock.base_server import BaseServer
-from greensock.cli import seeing
+from greensock.cli.programs import seeing
 from greensock.control import place
 from greensock.control.answering import control_socket
 from greensock.control.place import NoControl
 from greensock.hub import lifetime
 from greensock.net.addresses import Address
+from greensock.servers.base import BaseServer
 
 # What this shows servers with, which need not be shown.
 _OWN = ("greensock.control.answering", "greensock.metrics")

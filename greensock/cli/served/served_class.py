@@ -9,7 +9,6 @@ import stat
 import sys
 from typing import Any
 
-from greensock import base_server, datagram_servers, stream_servers
 from greensock.arguments.targets import in_one_line
 from greensock.arguments.usage import UsageError
 from greensock.cli.served import setting_effects
@@ -17,6 +16,8 @@ from greensock.mixins.forks import ForkingMixIn
 from greensock.mixins.greenlets import GreenletMixIn
 from greensock.mixins.threads import ThreadingMixIn
 from greensock.net.addresses import Address
+from greensock.servers import base as base_server
+from greensock.servers import datagram, stream
 
 MIXINS: dict[str, type | None] = {
     "greenlet": GreenletMixIn,
@@ -161,10 +162,10 @@ def _defaults(server_class: Any) -> dict[str, Any]:
     return names
 
 
-def _server_class(address: Address) -> type[stream_servers.TCPServer]:
+def _server_class(address: Address) -> type[stream.TCPServer]:
     if address.scheme == "unix":
-        return stream_servers.UnixStreamServer
-    return datagram_servers.UDPServer if address.scheme == "udp" else stream_servers.TCPServer
+        return stream.UnixStreamServer
+    return datagram.UDPServer if address.scheme == "udp" else stream.TCPServer
 
 
 def _remove_stale_socket(path: str) -> None:

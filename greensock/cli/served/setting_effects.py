@@ -10,10 +10,10 @@ import socket
 from typing import Any
 
 from greensock.arguments.usage import UsageError
-from greensock.handler_shape import HandlerTraits
-from greensock.handlers import check_class_settings
+from greensock.handlers.classes import check_class_settings
+from greensock.handlers.traits import HandlerTraits
 from greensock.net.addresses import Address
-from greensock.setting_values import check_value, is_setting
+from greensock.settings.values import check_value, is_setting
 
 # What says it in place of a setting.
 _SAID_OTHERWISE = {

@@ -36,10 +36,10 @@ def tls_settings(
 
 def _make_context(args: argparse.Namespace) -> Any:
     # Here, because `ssl` is loaded with it.
-    from greensock.net import tls_contexts
+    from greensock.tls import contexts
 
     try:
-        return tls_contexts.server_context(args.tls_cert, args.tls_key, args.tls_client_ca)
+        return contexts.server_context(args.tls_cert, args.tls_key, args.tls_client_ca)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from error
     except ValueError as error:

@@ -116,7 +116,7 @@ def apply_settings(texts: list[str], *classes: Any) -> None:
     """
     from greensock.arguments.targets import parse_setting
     from greensock.arguments.usage import UsageError
-    from greensock.setting_values import check_value, is_setting
+    from greensock.settings.values import check_value, is_setting
 
     for text in texts:
         name, value = parse_setting(text)

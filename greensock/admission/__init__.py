@@ -1,0 +1,1 @@
+"""Who is let in, and what becomes of whoever is not."""

@@ -1,0 +1,1 @@
+"""What handlers read from and write to, and where a request ends."""

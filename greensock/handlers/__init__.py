@@ -1,0 +1,1 @@
+"""Handler classes: which of them are parked, how they are made, and where they are."""

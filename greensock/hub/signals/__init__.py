@@ -1,0 +1,1 @@
+"""Signals and what their handlers raise, beside a hub."""

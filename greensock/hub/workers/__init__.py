@@ -1,0 +1,1 @@
+"""What handlers run in beside the hub: pooled greenlets, forked children."""

@@ -1,0 +1,1 @@
+"""The lot: parked clients, and all that is kept for a client."""

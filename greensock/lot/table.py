@@ -1,0 +1,95 @@
+"""The clients of a lot, by the numbers of their descriptors."""
+
+from __future__ import annotations
+
+from _socket import socket as c_socket
+from collections.abc import Iterator
+from typing import Any
+
+from greensock.hub.waiting import new_lock
+from greensock.lot.client import Client
+
+_number_of = c_socket.fileno
+
+# By how many the list grows at least.
+_MORE = 64
+
+
+class ClientTable:
+    """Every client admitted to a lot and not yet forgotten, parked or busy.
+
+    A list by number costs each client 8 bytes, a dictionary 30 to 90. Clients are put in and taken
+    out in any thread.
+    """
+
+    def __init__(self) -> None:
+        #: Each at the number of its descriptor, while that is its.
+        self.by_number: list[Client | None] = [None] * _MORE
+        #: Those whose request is closed, and whose turn goes on.
+        self._closed: set[Client] = set()
+        self._count = 0
+        self._lock = new_lock()
+
+    def add(self, client: Client) -> None:
+        """Take in a client whose request is open."""
+        number = _number_of(client.request)
+        with self._lock:
+            missing = number + 1 - len(self.by_number)
+            if missing > 0:
+                self.by_number.extend([None] * (missing + _MORE))
+            self.by_number[number] = client
+            self._count += 1
+
+    def note_closing(self, client: Client) -> None:
+        """Its request is about to be closed: the number may be another's from now on."""
+        with self._lock:
+            self.by_number[_number_of(client.request)] = None
+            self._closed.add(client)
+
+    def discard(self, client: Client) -> None:
+        """Take out a client, if it is in it."""
+        number = _number_of(client.request)
+        by_number = self.by_number
+        with self._lock:
+            if 0 <= number < len(by_number) and by_number[number] is client:
+                by_number[number] = None
+            elif client in self._closed:
+                self._closed.remove(client)
+            else:
+                return
+            self._count -= 1
+
+    def get(self, request: Any) -> Client | None:
+        """The client with this request, if there is one."""
+        if not issubclass(type(request), c_socket):
+            return None
+        number = _number_of(request)
+        if 0 <= number < len(self.by_number):
+            client = self.by_number[number]
+            if client is not None and client.request is request:
+                return client
+        return next((each for each in list(self._closed) if each.request is request), None)
+
+    def values(self) -> list[Client]:
+        """All of them."""
+        return [*filter(None, self.by_number), *self._closed]
+
+    def clear(self) -> None:
+        """Take out all."""
+        with self._lock:
+            self.by_number = [None] * _MORE
+            self._closed.clear()
+            self._count = 0
+
+    def renew_lock(self) -> None:
+        """In a child, of whose parent a thread may have held it."""
+        self._lock = new_lock()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([client.request for client in self.values()])
+
+    def __contains__(self, request: Any) -> bool:
+        return self.get(request) is not None
+
+    def __len__(self) -> int:
+        return self._count

@@ -1,0 +1,1 @@
+"""The server classes, and the servers of a process."""

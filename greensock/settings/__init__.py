@@ -1,0 +1,1 @@
+"""What programs may set of a server, and what they may not."""

@@ -1,0 +1,1 @@
+"""The sockets of clients, by what runs their handlers."""
