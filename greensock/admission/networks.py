@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any
 
 
-class Networks:
+class NetworkCounts:
     """How many clients each network has, for `max_connections_per_ip`.
 
     Args:
@@ -24,7 +24,7 @@ class Networks:
         #: they are left in any thread, without a lock.
         self._members: dict[Any, set[int]] = {}
         self._network_of: dict[int, tuple[Any, Any]] = {}
-        #: Networks whose last client has gone.
+        #: NetworkCounts whose last client has gone.
         self._empty: deque[Any] = deque()
 
     def lets_in(self, request: Any, client_address: Any) -> bool:
@@ -46,7 +46,7 @@ class Networks:
         self._network_of[key] = (client_address, network)
         self._members.setdefault(network, set()).add(key)
 
-    def move_to(self, other: Networks) -> None:
+    def move_to(self, other: NetworkCounts) -> None:
         """Have `other` go on counting, by settings of its own."""
         for key, (address, _) in self._network_of.items():
             other._take(key, address)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from greensock.hub.workers.greenlet_pool import WorkerPool
+from greensock.hub.workers.greenlet_pool import GreenletPool
 from greensock.net import listening
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Rejections:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._pool: WorkerPool | None = None
+        self._pool: GreenletPool | None = None
 
     def turn_away(self, request: Any, client_address: Any, at_once: bool) -> None:
         """Close a client, after a word of the program's if it has one.
@@ -52,7 +52,7 @@ class Rejections:
             self._close(request, client_address)
         else:
             if pool is None:
-                pool = self._pool = WorkerPool(self._run, lambda: None)
+                pool = self._pool = GreenletPool(self._run, lambda: None)
             pool.submit((self._cooperative(request), client_address))
 
     def _cooperative(self, request: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 #: Says whether these bytes, from there on, are all of a request that its handler will wait for.
 #: "From there on": a slice a request would make each of many requests in one buffer copy the rest.
-IsWhole = Callable[[bytes, int], bool]
+IsComplete = Callable[[bytes, int], bool]
 
 #: Bytes received for a request before its end was seen; with these its handler begins, and judges
 #: for itself. As asyncio's limit of a line.
@@ -22,14 +22,14 @@ def is_something(data: bytes, start: int) -> bool:
     return len(data) > start
 
 
-def ends_with(terminator: bytes, most: int | None) -> IsWhole:
+def ends_with(terminator: bytes, most: int | None) -> IsComplete:
     """For requests that end with `terminator`, or are `most` bytes (None: no fewer than 64 KiB)."""
     most = MOST_UNFINISHED if most is None else min(most, MOST_UNFINISHED)
 
-    def is_whole(data: bytes, start: int) -> bool:
+    def is_complete(data: bytes, start: int) -> bool:
         return data.find(terminator, start) >= 0 or len(data) - start > most
 
-    return is_whole
+    return is_complete
 
 
 # A request line after which http.server reads on; to any other it answers with an error at once.
@@ -40,7 +40,7 @@ _REQUEST_LINE = re.compile(rb"\s*\S+\s+\S+\s+HTTP/[01]\.[0-9]{1,10}\s*\n")
 _TOO_MANY_LINES = 102
 
 
-def has_whole_head(data: bytes, start: int) -> bool:
+def has_complete_head(data: bytes, start: int) -> bool:
     """For HTTP: whether the head is all there.
 
     What can never be a head is answered with an error at once: nobody need wait for more.

@@ -73,10 +73,10 @@ def hand_over(handler: Any) -> bool:
     made = being_made.get(id(handler.request))
     if made is None:
         return False
-    client, shape = made
-    if type(handler) is not shape.cls or not (
+    client, traits = made
+    if type(handler) is not traits.cls or not (
         # Then nothing of the program's has had to do with it yet.
-        shape.made_plainly
+        traits.made_plainly
         or (
             is_seen_through(handler, client.request)
             and not is_replaced(handler, "handle")

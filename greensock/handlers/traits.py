@@ -121,10 +121,10 @@ def _is_made_plainly(cls: Any) -> bool:
     )
 
 
-def _judge_of(cls: Any) -> framing.IsWhole | None:
+def _judge_of(cls: Any) -> framing.IsComplete | None:
     """What tells whether a request of the class's clients is whole."""
     if http_handler_class(cls) is not None:
-        return framing.has_whole_head if _asks_as_http(cls) else framing.has_begun
+        return framing.has_complete_head if _asks_as_http(cls) else framing.has_begun
     terminator = getattr(cls, "request_terminator", None)
     if terminator is None:
         return None
@@ -160,8 +160,8 @@ class HandlerTraits:
     `reads_ahead`: what a client has said by the time it is accepted may be received before there is
     a handler for it. `made_anew`: each child may make a handler of its own for the same client.
     `absent`: stands for that in the parent. `made_plainly`: making one runs no code of the program.
-    `finishes_plainly`: nor does its end. `keeps_child`: its turns all run in one child. `is_whole`:
-    tells whether what a client has said is a whole request; None if nobody can.
+    `finishes_plainly`: nor does its end. `keeps_child`: its turns all run in one child.
+    `is_complete`: tells whether what a client has said is a whole request; None if nobody can.
     """
 
     __slots__ = (
@@ -172,8 +172,8 @@ class HandlerTraits:
         "finishes_plainly",
         "handler_class",
         "hands_over",
+        "is_complete",
         "is_plain_class",
-        "is_whole",
         "keeps_child",
         "made_anew",
         "made_plainly",
@@ -204,7 +204,7 @@ class HandlerTraits:
             self.request_wise and self.waits_for_data and getattr(cls, "rbufsize", -1) != 0
         )
         self.keeps_child = False
-        self.is_whole = _judge_of(cls) if self.request_wise else None
+        self.is_complete = _judge_of(cls) if self.request_wise else None
         self.needs_request_socket = (
             self.parks or _may_be_asked(cls) or getattr(cls, "max_line_size", None) is not None
         )
@@ -221,14 +221,14 @@ class HandlerTraits:
         self.absent = Absent(cls)
 
     def over(self, listener: Any) -> HandlerTraits:
-        """The shape of the same class for what `listener` accepts, without TLS."""
+        """The traits of the same class for what `listener` accepts, without TLS."""
         if has_messages(listener):
             # Of a message all that is not received at once is lost: nobody but the handler does.
             self.reads_ahead = False
-            self.is_whole = None
+            self.is_complete = None
         elif self.request_wise and is_local(listener):
             # Received by the request, which keeps what comes beside the bytes.
-            self.is_whole = self.is_whole or framing.is_something
+            self.is_complete = self.is_complete or framing.is_something
         return self
 
     def runner_of(self, handler: Any) -> Callable[[], object]:
@@ -238,7 +238,7 @@ class HandlerTraits:
         return handler.handle_one_request  # type: ignore[no-any-return]
 
     def in_children(self) -> HandlerTraits:
-        """The shape of the same class where turns run in children.
+        """The traits of the same class where turns run in children.
 
         What cannot be made anew in each has one for as long as it lives.
         """
@@ -250,14 +250,14 @@ class HandlerTraits:
         return self
 
     def over_tls(self, in_children: bool) -> HandlerTraits:
-        """The shape of the same class where clients begin with a handshake.
+        """The traits of the same class where clients begin with a handshake.
 
         All are parked until their first byte, whatever the handler is like. In children, no turn is
         taken from the one that has made the handshake: the session is in its memory.
         """
         self.parks = self.waits_for_data = True
         self.reads_ahead = False
-        self.is_whole = None
+        self.is_complete = None
         self.keeps_child = _may_be_asked(self.cls) and in_children
         self.request_wise = self.request_wise and not in_children
         return self

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from greensock.hub.workers import children
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.lot import lot
 from greensock.lot.client import ENDING, Client
 from greensock.lot.outcomes import END, GO_ON, PARK, Outcome
@@ -78,13 +78,13 @@ def _clients_of(service: Service, kept: Any) -> list[Any]:
     return [each for each in requests if each is not kept]
 
 
-def run_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> int:
+def run_turn(service: Service, turn: ChildTurn, demand: Demand | None) -> int:
     """Run the turn; return the exit status: 0, or 1 if the handler raised an Exception."""
     status = 1
 
     def run(client: Client) -> Outcome:
         nonlocal status
-        outcome = _outcome_of(service, turn, crowd)
+        outcome = _outcome_of(service, turn, demand)
         status = 0
         return outcome
 
@@ -97,14 +97,14 @@ def run_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> int:
     return status
 
 
-def _outcome_of(service: Service, turn: ChildTurn, crowd: Crowd | None) -> Outcome:
+def _outcome_of(service: Service, turn: ChildTurn, demand: Demand | None) -> Outcome:
     client = turn.client
     if turn.keeps is not None:
         return service.transport.run_kept(client, turn.keeps)
     if client.state is ENDING:
         return _end(service, client)
     if turn.returns:
-        return _run_one_turn(service, turn, crowd)
+        return _run_one_turn(service, turn, demand)
     service.server.finish_request(client.request, client.address)
     return END
 
@@ -118,7 +118,7 @@ def _end(service: Service, client: Client) -> Outcome:
     return END
 
 
-def _run_one_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> Outcome:
+def _run_one_turn(service: Service, turn: ChildTurn, demand: Demand | None) -> Outcome:
     client, turns = turn.client, service.turns
     client.handler = None
     handler = turns.open_handler(client)
@@ -129,7 +129,7 @@ def _run_one_turn(service: Service, turn: ChildTurn, crowd: Crowd | None) -> Out
     outcome = GO_ON
     # What this child has read cannot go back to its parent, whoever waits there.
     while outcome is GO_ON:
-        outcome = turns.run_lingering(client, linger, crowd, turn.mark)
+        outcome = turns.run_lingering(client, linger, demand, turn.mark)
     if outcome is PARK and _what_it_works_with(handler) != as_made:
         # The next child would make one without what was done to this.
         return run_alone(client, turns.traits)

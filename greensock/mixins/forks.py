@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from greensock.handlers.making import Absent
 from greensock.hub.workers import children
 from greensock.hub.workers.children import ChildWatch
-from greensock.hub.workers.demand import Crowd, Vacancies
+from greensock.hub.workers.demand import Demand, Vacancies
 from greensock.hub.workers.kept_children import KeptChild, make_room, withdraw
 from greensock.hub.workers.marks import Marks
 from greensock.lot.client import ENDING, Client
@@ -183,8 +183,8 @@ class ForkRunner(BlockingRunner):
     def _new_turn(self, client: Client) -> ChildTurn:
         """All that a child shares with its parent, which is made before the fork."""
         service, run = self.service, self.service.run
-        if self.crowd is None and service.limits.max_children is not None:
-            self.crowd = Crowd()
+        if self.demand is None and service.limits.max_children is not None:
+            self.demand = Demand()
         if self._marks is None:
             self._marks = Marks()
         returns = run is not None and run.lot.holds(client)
@@ -232,7 +232,7 @@ class ForkRunner(BlockingRunner):
 
     def run_child_turn(self, turn: ChildTurn) -> int:
         """In the child: run the turn; return the exit status."""
-        return child_work.run_turn(self.service, turn, self.crowd)
+        return child_work.run_turn(self.service, turn, self.demand)
 
     def _child_exited(self, pid: int) -> None:
         """In the hub: a child is gone."""
@@ -294,8 +294,8 @@ class ForkRunner(BlockingRunner):
 
     def renew(self, lives_on: bool) -> Any:
         """In a child of the program's: the children are the parent's."""
-        left = (self.turns, self._marks, self._vacancies, self.crowd)
-        self.turns, self._marks, self._vacancies, self.crowd = {}, None, None, None
+        left = (self.turns, self._marks, self._vacancies, self.demand)
+        self.turns, self._marks, self._vacancies, self.demand = {}, None, None, None
         return left, vars(self.server).pop("active_children", None)
 
 

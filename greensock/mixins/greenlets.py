@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from greensock.handlers import whereabouts
 from greensock.hub import lifetime
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.workers.greenlet_pool import WorkerPool
+from greensock.hub.workers.greenlet_pool import GreenletPool
 from greensock.lot.client import ENDING, Client
 from greensock.lot.outcomes import END, GO_ON, PARK, Outcome, Turn
 from greensock.lot.ready import ReadyQueue
@@ -43,18 +43,18 @@ class GreenletRunner(Runner):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self.pool: WorkerPool | None = None
+        self.pool: GreenletPool | None = None
         #: Those of other threads, in which handlers of earlier runs of `serve_forever` are busy.
-        self._other_pools: tuple[WorkerPool, ...] = ()
+        self._other_pools: tuple[GreenletPool, ...] = ()
         #: Whether a native thread has its hub for `pool` only, and leaves it behind at its end.
         self._hub_is_for_greenlets = False
         self._turns_at_work: dict[int, Turn] = {}
 
-    def pools(self) -> tuple[WorkerPool, ...]:
+    def pools(self) -> tuple[GreenletPool, ...]:
         """All of them, that of the last run first."""
         return self._other_pools if self.pool is None else (self.pool, *self._other_pools)
 
-    def pool_here(self) -> WorkerPool:
+    def pool_here(self) -> GreenletPool:
         """That of the calling thread's hub."""
         pool = self.pool
         if pool is None or not pool.is_here():
@@ -62,7 +62,7 @@ class GreenletRunner(Runner):
             self._other_pools = tuple(each for each in self.pools() if not each.is_done())
             self._hub_is_for_greenlets = not (lifetime.has_hub() or lifetime.in_main_thread())
             service = self.service
-            pool = self.pool = WorkerPool(
+            pool = self.pool = GreenletPool(
                 run, lambda: service.limits.max_greenlets, service.contexts
             )
         return pool
@@ -127,7 +127,7 @@ class GreenletRunner(Runner):
             for worker, job in pool.at_work():
                 yield self._describe(pool, worker, job)
 
-    def _describe(self, pool: WorkerPool, worker: Any, job: Any) -> AtWork:
+    def _describe(self, pool: GreenletPool, worker: Any, job: Any) -> AtWork:
         request, address = job[:2] if isinstance(job, tuple) else (job.request, job.address)
 
         def cut() -> None:

@@ -14,7 +14,7 @@ from greensock.handlers import whereabouts
 from greensock.handlers.traits import ends_plainly
 from greensock.hub.lifetime import current_greenlet
 from greensock.hub.waking import Latch
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.lot import contexts
 from greensock.lot.client import DEDICATED, Client
 from greensock.lot.outcomes import END, Outcome, Turn
@@ -85,7 +85,7 @@ class ThreadRunner(BlockingRunner):
                 functools.partial(
                     service.turns.run_lingering,
                     linger=service.limits.linger,
-                    crowd=self.crowd,
+                    demand=self.demand,
                     turn=turn,
                 ),
             )
@@ -168,8 +168,8 @@ class ThreadRunner(BlockingRunner):
         if server.block_on_close:
             server._threads.append(thread)
         try:
-            if self.crowd is None and not self.runs_on_hub():
-                self._make_crowd()
+            if self.demand is None and not self.runs_on_hub():
+                self._make_demand()
             thread.start()
         except (RuntimeError, OSError):
             # No thread to be had: memory, or the limit of processes. Or no descriptor.
@@ -180,11 +180,11 @@ class ThreadRunner(BlockingRunner):
             if self.service.run is not None:
                 self.service.run.worker_started()
 
-    def _make_crowd(self) -> None:
+    def _make_demand(self) -> None:
         # Before the first thread: made once somebody waits, it would be unknown to those that they
         # wait for.
         if self.service.limits.max_threads is not None:
-            self.crowd = Crowd()
+            self.demand = Demand()
 
     def _run_turn(self, turn: Turn) -> None:
         """In the thread: run a turn, and hand the client back."""
@@ -238,8 +238,8 @@ class ThreadRunner(BlockingRunner):
 
     def renew(self, lives_on: bool) -> Any:
         """In a child of the program's: no thread but the caller's is there."""
-        left = (self._turns_at_work, self._awaiting_ends, self.crowd)
-        self._turns_at_work, self._awaiting_ends, self.crowd = {}, [], None
+        left = (self._turns_at_work, self._awaiting_ends, self.demand)
+        self._turns_at_work, self._awaiting_ends, self.demand = {}, [], None
         return left, vars(self.server).pop("_threads", None)
 
 

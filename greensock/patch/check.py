@@ -71,27 +71,27 @@ def where_turns_run(server_class: type) -> str:
 
 def idle_clients(handler_class: Any, server: Any = None) -> str:
     """What an idle client of a handler class costs, in words, and why."""
-    shape = HandlerTraits(handler_class)
+    traits = HandlerTraits(handler_class)
     # A functools.partial has no attributes of the class's.
     cls = class_of(handler_class)
     if isinstance(server, ForkingMixIn):
-        shape = shape.in_children()
+        traits = traits.in_children()
     kept = "as long as handle() runs"
     service = getattr(server, "_greensock", None)
     if service is not None and not service.is_of_streams():
         return "none, they send datagrams"
-    if shape.request_wise:
-        text = "parked" if shape.waits_for_data else "parked from their first request on"
-        if shape.one_at_a_time:
+    if traits.request_wise:
+        text = "parked" if traits.waits_for_data else "parked from their first request on"
+        if traits.one_at_a_time:
             text += "; handle() is called for each request"
-        if shape.closes_by_default and getattr(cls, "protocol_version", "") < "HTTP/1.1":
+        if traits.closes_by_default and getattr(cls, "protocol_version", "") < "HTTP/1.1":
             text += f"; closed after each request, since {cls.protocol_version} is spoken"
         return text
-    if shape.waits_for_data:
+    if traits.waits_for_data:
         return f"parked until their first byte; then they keep where they run for {kept}"
     if getattr(cls, "parkable", None) is False:
         return f"keep where they run for {kept}: parkable is False"
-    if shape.keeps_child:
+    if traits.keeps_child:
         return "keep their child, which alone has what setup() or the constructor has done"
     if not isinstance(cls, type):
         return (

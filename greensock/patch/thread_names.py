@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from greensock.hub.workers.greenlet_pool import WorkerPool
+from greensock.hub.workers.greenlet_pool import GreenletPool
 from greensock.mixins.child_turns import ChildTurn
 from greensock.mixins.forks import ForkingMixIn, ForkRunner
 from greensock.mixins.greenlets import GreenletMixIn, GreenletRunner
@@ -68,7 +68,7 @@ class _GreenletsAsThreads(GreenletRunner):
         """Nobody waits for daemons, whatever block_on_close says."""
         return super().blocks_on_close() and self.is_waited_for()
 
-    def pool_here(self) -> WorkerPool:
+    def pool_here(self) -> GreenletPool:
         """As of other greenlets; the end of the program will wait for it."""
         if self.pool is None:
             # Once, however many servers there are.

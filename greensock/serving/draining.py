@@ -12,7 +12,7 @@ from greensock.handlers import whereabouts
 from greensock.hub import lifetime
 from greensock.hub.waiting import look_at_the_clock
 from greensock.hub.waking import Latch
-from greensock.hub.workers.greenlet_pool import WorkerPool
+from greensock.hub.workers.greenlet_pool import GreenletPool
 from greensock.lot.client import PARKED, Client
 from greensock.net import listening
 from greensock.net.listening import AcceptError
@@ -94,7 +94,7 @@ class Drain:
         #: Parked clients who are still to be closed.
         self._left: deque[Client] = deque()
         #: What they are closed in: hooks may block, and the serving greenlet may be in one.
-        self._pool: WorkerPool | None = None
+        self._pool: GreenletPool | None = None
         #: Set at the end, when there is a report.
         self.done = Latch()
         self.report: Drained | None = None
@@ -138,7 +138,7 @@ class Drain:
         look_at_the_clock()
         run.call_after(max(0.0, self.begun + self._timeout - monotonic()), self._cut_rest)
         self._left.extend(run.lot.clients.values())
-        self._pool = WorkerPool(self._close_parked, lambda: None)
+        self._pool = GreenletPool(self._close_parked, lambda: None)
         for _ in range(_GOODBYES):
             self._pool.submit(self._left)
 
@@ -165,7 +165,7 @@ class Drain:
 
         Unless it has just asked for something: then after the answer.
         """
-        if self._service.turns.wants_turn(client):
+        if self._service.turns.look(client):
             self._run.lot.make_ready(client)
             return
         self._parked += 1
@@ -179,7 +179,7 @@ class Drain:
         Unless more had arrived meanwhile: then after one more turn, since who never stops asking
         would keep the drain for all its time.
         """
-        if client not in self._heard_out and self._service.turns.wants_turn(client):
+        if client not in self._heard_out and self._service.turns.look(client):
             self._heard_out.add(client)
             self._run.lot.make_ready(client)
             return
@@ -198,7 +198,7 @@ class Drain:
         fd = server.fileno() if hasattr(server, "fileno") else -1
         left = _MOST_QUEUED
         while fd >= 0 and left and listening.is_readable(fd):
-            room = run.door.room()
+            room = run.admission.room()
             if room <= 0 and not self._is_cut:
                 # Once somebody has gone.
                 return

@@ -63,12 +63,12 @@ class Listener:
     def accept(self) -> None:
         """Let in who waits, as far as there is room."""
         self.acceptable = False
-        door = self._run.door
-        room = door.room()
+        admission = self._run.admission
+        room = admission.room()
         if room <= 0:
-            if not door.turn_away_or_wait():
+            if not admission.turn_away_or_wait():
                 self.hold("full")
-                if door.room() > 0:
+                if admission.room() > 0:
                     # A thread has ended its client since, and had nobody to tell yet.
                     self.release("full")
             self._listen()
@@ -87,7 +87,7 @@ class Listener:
                 if not is_readable(self._fd):
                     # The kernel looks for a descriptor before it looks whether anybody waits.
                     break
-                door.shed()
+                admission.shed()
                 self.hold("shortage")
                 self._run.call_after(self._files.met(), lambda: self.release("shortage"))
                 return

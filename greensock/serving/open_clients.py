@@ -11,7 +11,7 @@ from greensock.noted import strays
 from greensock.stats import Stats
 
 if TYPE_CHECKING:
-    from greensock.admission.networks import Networks
+    from greensock.admission.networks import NetworkCounts
     from greensock.serving.run import Run
     from greensock.serving.service import Service
 
@@ -30,7 +30,7 @@ class OpenClients:
         self._counted = counted
         self._counters = service.counters
         #: How many clients each network has, where that is limited.
-        self.networks: Networks | None = None
+        self.networks: NetworkCounts | None = None
         #: Clients who wait, between two runs of serve_forever, for their handler to be begun.
         self._waiting: list[Client] = []
 

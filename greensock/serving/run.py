@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from greensock.admission.door import Door
+from greensock.admission.newcomers import Admission
 from greensock.handlers.stalls import Stalls
 from greensock.hub.sleeper import CutOff, Sleeper
 from greensock.lot.client import DEDICATED, PARKED, Client
@@ -58,7 +58,7 @@ class Run:
         ring = self.sleeper.ring_after_events if begins_here else self.sleeper.ring
         self.listener = Listener(self, ring)
         self._waits_for_parking = False
-        self.door = Door(self)
+        self.admission = Admission(self)
         #: Clients whose turn ended in another thread, with the other arguments for `settle`.
         self.returned: deque[tuple[Client, Outcome, float]] = deque()
         #: What other greenlets and threads want done here.
@@ -209,7 +209,7 @@ class Run:
         if self._ended:
             return
         service = self.service
-        self.door.read_settings()
+        self.admission.read_settings()
         limits = service.limits
         if limits.idle_timeout is not None or limits.overflow == "evict" or self.observes:
             self.time_clients()
@@ -253,7 +253,7 @@ class Run:
         """Have the lot say when a client has gone, if anybody waits for that."""
         wanted = (
             self.observes
-            or self.door.networks is not None
+            or self.admission.networks is not None
             or self.listener.is_held("full")
             or self._on_leaving is not None
         )
@@ -269,15 +269,15 @@ class Run:
 
     def client_gone(self, key: int, request: Any, client_address: Any) -> None:
         """A client has gone, whose request has or had the identity `key`, and is None if lost."""
-        if self.door.networks is not None:
-            self.door.networks.release(key)
+        if self.admission.networks is not None:
+            self.admission.networks.release(key)
         self.look_for_room()
         if self.observes and request is not None:
             self.service.tell("closed", request, client_address)
 
     def look_for_room(self) -> None:
         """A client has gone; from the hub too."""
-        if self.listener.is_held("full") and self.door.room() > 0:
+        if self.listener.is_held("full") and self.admission.room() > 0:
             self.listener.release("full")
         if self._on_leaving is not None:
             self._on_leaving()
@@ -333,7 +333,7 @@ class Run:
 
     def _close(self) -> None:
         self.listener.close()
-        self.door.close()
+        self.admission.close()
         self.stalls.close()
         for timer in self._timers:
             timer.stop()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greensock.handlers import whereabouts
 from greensock.hub.lifetime import threads_are_greenlets
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.lot import contexts as client_contexts
 from greensock.lot.client import ENDING, Client
 from greensock.lot.ready import ReadyQueue
@@ -201,7 +201,7 @@ class BlockingRunner(Runner):
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         #: What tells those who wait for a silent client that others wait for their place.
-        self.crowd: Crowd | None = None
+        self.demand: Demand | None = None
 
     def runs_on_hub(self) -> bool:
         """Whether what is a thread for the program is a greenlet."""
@@ -243,7 +243,7 @@ class BlockingRunner(Runner):
         turns = service.turns
         traits = turns.current_traits()
         unprompted = client.handler is None and not traits.waits_for_data
-        if not unprompted and not (turns.may_begin(client) and turns.wants_turn(client)):
+        if not unprompted and not (turns.receive_request(client) and turns.look(client)):
             run.lot.park(client)
         elif client.state is ENDING and self.ends_here(client):
             run.lot.discard(client)
@@ -273,8 +273,8 @@ class BlockingRunner(Runner):
 
     def note_waiting(self, waiting: bool) -> None:
         """Have whoever waits for a silent client leave it, or not."""
-        if self.crowd is not None:
-            self.crowd.set_waiting(waiting or self.server.draining)
+        if self.demand is not None:
+            self.demand.set_waiting(waiting or self.server.draining)
 
     def hurry(self, drained_at: float) -> None:
         """Have threads and children that wait for their client's next request wait no longer."""
@@ -285,6 +285,6 @@ class BlockingRunner(Runner):
 
     def close(self) -> None:
         """The server is closed: let go of what its threads or children share with it."""
-        if self.crowd is not None:
-            self.crowd.close()
-            self.crowd = None
+        if self.demand is not None:
+            self.demand.close()
+            self.demand = None

@@ -196,8 +196,8 @@ class Service(Settings):
         run = self.run
         if run is not None and run.observes:
             self.tell("new", request, client_address)
-        if run is not None and not run.door.lets_in(request, client_address):
-            run.door.turn_away(request, client_address)
+        if run is not None and not run.admission.lets_in(request, client_address):
+            run.admission.turn_away(request, client_address)
             if run.observes:
                 self.tell("closed", request, client_address)
             return False
@@ -227,7 +227,7 @@ class Service(Settings):
             if traits.timeout is not None:
                 # As its setup() will; until then there is no handler to do so.
                 request.settimeout(traits.timeout)
-            if not self.turns.has_spoken(client):
+            if not self.turns.receive_first(client):
                 self.lot.park(client)
                 return client
         self.lot.make_ready(client)
@@ -255,7 +255,7 @@ class Service(Settings):
             return got
         self.counters.accepted += 1
         if self.run is not None:
-            self.run.door.turn_away(*got, at_once)
+            self.run.admission.turn_away(*got, at_once)
         return None
 
     def have_no_worker(self, client: Client) -> None:
@@ -272,7 +272,7 @@ class Service(Settings):
         if run is not None and client.handler is None:
             if not was_dedicated:
                 self.lot.discard(client)
-            run.door.turn_away(client.request, client.address)
+            run.admission.turn_away(client.request, client.address)
         else:
             if run is None:
                 self.server.handle_error(client.request, client.address)

@@ -53,7 +53,7 @@ class Transport:
         renew: Callable[[], None],
     ) -> Turns:
         """How the turns of those clients are run; the arguments are those of `Turns`."""
-        kind = Turns if traits.is_whole is None else FramedTurns
+        kind = Turns if traits.is_complete is None else FramedTurns
         return kind(self._service.server, traits, endings, keeps_unread, renew)
 
     def greet(self, request: Any, client_address: Any) -> bool:

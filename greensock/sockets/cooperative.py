@@ -19,7 +19,7 @@ from typing import Any
 
 from greensock.files.streams import FIRST_READ_SIZE, NEXT_READ_SIZE
 from greensock.hub.waiting import READ, WRITE, new_watcher, pause, wait
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.noted import option_limits
 from greensock.noted.option_limits import limits
 from greensock.sockets.requests import BESIDE_STREAM, RequestSocket, c_socket, recv
@@ -58,21 +58,21 @@ class CooperativeSocket(WaitingSocket):
         self.reads_left = 0
         return data
 
-    def receive_within(self, seconds: float | None, crowd: Crowd | None = None) -> bytes | None:
+    def receive_within(self, seconds: float | None, demand: Demand | None = None) -> bytes | None:
         """New bytes, b"" at the end of the stream, or None after `seconds` of silence.
 
-        Without `seconds` there is no limit. With a `crowd`, also None at once if nothing is there
+        Without `seconds` there is no limit. With a `demand`, also None at once if nothing is there
         and other clients wait.
         """
         data = self.receive_now(FIRST_READ_SIZE)
         may_wait = seconds is None or seconds > 0
-        if data is None and may_wait and self._await_bytes(seconds, crowd):
+        if data is None and may_wait and self._await_bytes(seconds, demand):
             data = self.receive_now(FIRST_READ_SIZE)
         return data
 
-    def _await_bytes(self, seconds: float | None, crowd: Crowd | None) -> bool:
+    def _await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
         """Wait until there is something to read; False after `seconds`, or if others wait."""
-        others = None if crowd is None else new_watcher(crowd.fileno(), READ)
+        others = None if demand is None else new_watcher(demand.fileno(), READ)
         try:
             wait(self.read_watcher(), None if seconds is None else max(seconds, 0.0), others)
         except TimeoutError:

@@ -12,7 +12,7 @@ from typing import Any
 from gevent import monkey
 
 from greensock.files.streams import SocketWriter
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.noted import option_limits
 from greensock.sockets.requests import (
     BESIDE_STREAM,
@@ -36,14 +36,14 @@ def _patience_and_limit(seconds: float) -> tuple[float, bytes]:
 
 
 @functools.lru_cache(maxsize=64)
-def _poller(fd: int, crowd: int) -> Any:
+def _poller(fd: int, demand: int) -> Any:
     """What polls two descriptors, or one and -1.
 
     Kept: to make one for each exchange costs 2 us. It knows numbers only, so that it does for the
     next client with the same ones too.
     """
     poller = monkey.get_original("select", "poll")()
-    for each in (fd, crowd):
+    for each in (fd, demand):
         if each >= 0:
             poller.register(each, select.POLLIN)
     return poller
@@ -71,16 +71,16 @@ class LingeringSocket(RequestSocket):
         #: Seconds after which the kernel ends a `recv`; 0 is never, None never again.
         self._patience: float | None = 0.0
 
-    def receive_within(self, seconds: float | None, crowd: Crowd | None = None) -> bytes | None:
+    def receive_within(self, seconds: float | None, demand: Demand | None = None) -> bytes | None:
         """New bytes, b"" at the end of the stream, or None after `seconds` of silence.
 
-        Without `seconds` there is no limit. With a `crowd`, also None at once if nothing is there
+        Without `seconds` there is no limit. With a `demand`, also None at once if nothing is there
         and other clients wait.
         """
         patience = self._patience
-        is_bounded = crowd is not None or self.timeout is not None or patience is None
+        is_bounded = demand is not None or self.timeout is not None or patience is None
         if seconds is None or seconds <= 0 or is_bounded:
-            return self._poll_within(seconds, crowd)
+            return self._poll_within(seconds, demand)
         if seconds != patience:
             self._set_patience(seconds)
         try:
@@ -88,24 +88,24 @@ class LingeringSocket(RequestSocket):
         except BlockingIOError:
             return None
 
-    def _poll_within(self, seconds: float | None, crowd: Crowd | None) -> bytes | None:
+    def _poll_within(self, seconds: float | None, demand: Demand | None) -> bytes | None:
         # With a timeout of the handler's, `recv` would wait for it whatever its flags say.
-        if not self._await_bytes(seconds, crowd):
+        if not self._await_bytes(seconds, demand):
             return None
         try:
             return recv(self, SMALL_READ_SIZE, MSG_DONTWAIT)
         except (BlockingIOError, TimeoutError):
             return None
 
-    def _await_bytes(self, seconds: float | None, crowd: Crowd | None) -> bool:
+    def _await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
         """Wait until there is something to read; False after `seconds`, or if others wait."""
-        fd, crowd_fd = number_of(self), -1 if crowd is None else crowd.fileno()
+        fd, demand_fd = number_of(self), -1 if demand is None else demand.fileno()
         timeout = None if seconds is None else round(max(seconds, 0.0) * 1000)
         try:
-            ready = _poller(fd, crowd_fd).poll(timeout)
+            ready = _poller(fd, demand_fd).poll(timeout)
         except RuntimeError:
             # Another thread still waits for a client who had this number, and was closed meanwhile.
-            ready = _poller.__wrapped__(fd, crowd_fd).poll(timeout)
+            ready = _poller.__wrapped__(fd, demand_fd).poll(timeout)
         return fd in dict(ready)
 
     def end_lingering(self) -> None:

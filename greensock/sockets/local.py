@@ -15,7 +15,7 @@ from typing import Any
 
 from gevent import monkey
 
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.sockets.cooperative import CooperativeSocket
 from greensock.sockets.lingering import LingeringSocket
 from greensock.sockets.requests import RequestSocket, c_socket, is_readable, number_of
@@ -106,8 +106,8 @@ class LingeringLocalSocket(KeepsAncillary, LingeringSocket):
         LingeringSocket.__init__(self, *args, **kwargs)
         self.ancillary = ()
 
-    def receive_within(self, seconds: float | None, crowd: Crowd | None = None) -> bytes | None:
-        return self.read_now() if self._await_bytes(seconds, crowd) else None
+    def receive_within(self, seconds: float | None, demand: Demand | None = None) -> bytes | None:
+        return self.read_now() if self._await_bytes(seconds, demand) else None
 
     def detach(self) -> int:
         self.drop_ancillary()

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from gevent import monkey
 
 from greensock.files.buffered_writers import BufferedSocketWriter
-from greensock.files.framing import IsWhole
+from greensock.files.framing import IsComplete
 from greensock.files.streams import (
     FIRST_READ_SIZE,
     NEXT_READ_SIZE,
@@ -130,8 +130,8 @@ class RequestSocket(OriginalSocket):
         self.unread_at = 0
         return recv(self, size)
 
-    def receive_whole(self, is_whole: IsWhole) -> bool:
-        """Receive until `is_whole` of what is unread; say whether it is, or no more will come.
+    def receive_until(self, is_complete: IsComplete) -> bool:
+        """Receive until `is_complete` of what is unread; say whether it is, or no more will come.
 
         False: the rest has not come yet. Nothing is waited for.
 
@@ -139,7 +139,7 @@ class RequestSocket(OriginalSocket):
             OSError: the connection is broken.
         """
         if self.unread:
-            if is_whole(self.unread, self.unread_at):
+            if is_complete(self.unread, self.unread_at):
                 return True
             self.unread = self.unread[self.unread_at :]
             self.unread_at = 0
@@ -149,7 +149,7 @@ class RequestSocket(OriginalSocket):
             if not data:
                 return data is not None
             self.unread += data
-            if is_whole(self.unread, 0):
+            if is_complete(self.unread, 0):
                 return True
             if len(data) < size:
                 return False

@@ -32,7 +32,7 @@ from gevent.exceptions import BlockingSwitchOutError
 
 from greensock.files.streams import FIRST_READ_SIZE, NEXT_READ_SIZE
 from greensock.hub.waiting import check_open, poll
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.lot.lot import may_be_closed
 from greensock.sockets.cooperative import CooperativeSocket
 from greensock.sockets.requests import BESIDE_STREAM, c_socket, forget, number_of, recv
@@ -124,11 +124,11 @@ class TlsSocket(TlsSender):
             else:
                 return data
 
-    def receive_within(self, seconds: float | None, crowd: Crowd | None = None) -> bytes | None:
+    def receive_within(self, seconds: float | None, demand: Demand | None = None) -> bytes | None:
         give_up = None if seconds is None else monotonic() + seconds
         while True:
             left = None if give_up is None else give_up - monotonic()
-            if not self._has_pending() and not self._await_bytes(left, crowd):
+            if not self._has_pending() and not self._await_bytes(left, demand):
                 return None
             data = self.read_now()
             if data is not None:
@@ -332,10 +332,10 @@ class BlockingTlsSocket(TlsSocket):
         if not poll(fd, events, seconds):
             raise TimeoutError("timed out")
 
-    def _await_bytes(self, seconds: float | None, crowd: Crowd | None) -> bool:
+    def _await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
         poller = monkey.get_original("select", "poll")()
         poller.register(number_of(self), select.POLLIN)
-        if crowd is not None:
-            poller.register(crowd.fileno(), select.POLLIN)
+        if demand is not None:
+            poller.register(demand.fileno(), select.POLLIN)
         timeout = None if seconds is None else max(seconds, 0.0) * 1000
         return number_of(self) in dict(poller.poll(timeout))

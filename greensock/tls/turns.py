@@ -17,7 +17,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.hub.workers.kept_children import KeptChild
 from greensock.lot.client import Client
 from greensock.lot.outcomes import END, GO_ON, PARK, Lingering, Outcome
@@ -127,33 +127,33 @@ class TlsTurns(Turns):
         return None if data else END
 
     def run_lingering(
-        self, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+        self, client: Client, linger: float, demand: Demand | None, turn: Lingering
     ) -> Outcome:
         """Run one turn in a thread or child."""
         request = client.request
         if not is_tls(request):
-            return super().run_lingering(client, linger, crowd, turn)
+            return super().run_lingering(client, linger, demand, turn)
         if not request.handshake_done:
             if client.lot is None:
                 if not greet(self.counters, request, client.address):
                     return END
-            elif (outcome := self._linger_over_handshake(client, linger, crowd)) is not None:
+            elif (outcome := self._linger_over_handshake(client, linger, demand)) is not None:
                 return outcome
         begins = client.handler is not None or self.current_traits().begins_unprompted
         if not begins and not request.unread:
-            data = request.receive_within(linger * lingering.FIRST_LINGER, crowd)
+            data = request.receive_within(linger * lingering.FIRST_LINGER, demand)
             if data is None:
                 return PARK
             if not data:
                 return END
             request.unread = data
-        outcome = super().run_lingering(client, linger, crowd, turn)
+        outcome = super().run_lingering(client, linger, demand, turn)
         if outcome is PARK and not request._closed and request._has_pending():
             return GO_ON
         return outcome
 
     def _linger_over_handshake(
-        self, client: Client, linger: float, crowd: Crowd | None
+        self, client: Client, linger: float, demand: Demand | None
     ) -> Outcome | None:
         """As `_go_on_with_handshake`, but wait a while for the client's side of it."""
         keep_until = monotonic() + linger
@@ -161,7 +161,7 @@ class TlsTurns(Turns):
             outcome = self._go_on_with_handshake(client)
             if outcome is not PARK:
                 return outcome
-            if not client.request._await_bytes(keep_until - monotonic(), crowd):
+            if not client.request._await_bytes(keep_until - monotonic(), demand):
                 return PARK
 
 
@@ -179,9 +179,9 @@ def _greet_in_child(service: Service, client: Client, kept: KeptChild) -> bool:
         while not request.handshake_now():
             patience = kept_turns.LAST_CHANCE if server.draining else request.timeout
             is_dismissed = not kept.begin_silence(monotonic())
-            if is_dismissed or not request._await_bytes(patience, kept.crowd):
+            if is_dismissed or not request._await_bytes(patience, kept.demand):
                 # Either its time is over, or it is not to be waited for.
-                is_dismissed = is_dismissed or server.draining or kept.crowd.is_waiting()
+                is_dismissed = is_dismissed or server.draining or kept.demand.is_waiting()
                 if is_dismissed:
                     raise ConnectionAbortedError("it was not waited for")
             kept.end_silence()

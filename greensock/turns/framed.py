@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from greensock.files.framing import IsWhole
+from greensock.files.framing import IsComplete
 from greensock.handlers import wrapped_handle
 from greensock.handlers.untaken import wait_for_more
 from greensock.lot.client import ENDING, Client
@@ -25,44 +25,46 @@ class FramedTurns(Turns):
     def _first_run(self) -> Callable[[Client], Outcome]:
         return self._run_framed
 
-    def has_spoken(self, client: Client) -> bool:
+    def receive_first(self, client: Client) -> bool:
         """As for others; what was said of a request is kept until it is whole."""
         traits = self.traits
-        if not traits.reads_ahead or traits.is_whole is None:
-            return super().has_spoken(client)
-        return self._receives(client, traits.is_whole)
+        if not traits.reads_ahead or traits.is_complete is None:
+            return super().receive_first(client)
+        return self._receives(client, traits.is_complete)
 
-    def may_begin(self, client: Client) -> bool:
+    def receive_request(self, client: Client) -> bool:
         """Whether the next request of a ready client is whole, or will never be."""
-        is_whole = self._judge_of(client)
-        return is_whole is None or self._receives(client, is_whole) or self.begins_anyway(client)
+        is_complete = self._judge_of(client)
+        return (
+            is_complete is None or self._receives(client, is_complete) or self.begins_anyway(client)
+        )
 
-    def _judge_of(self, client: Client) -> IsWhole | None:
+    def _judge_of(self, client: Client) -> IsComplete | None:
         """What tells whether the client's next request is whole; None if nothing does."""
         traits, handler = self.traits, client.handler
         reads_ahead = traits.reads_ahead if handler is None else handler.rbufsize
-        return traits.is_whole if reads_ahead and client.state is not ENDING else None
+        return traits.is_complete if reads_ahead and client.state is not ENDING else None
 
-    def _receives(self, client: Client, is_whole: IsWhole) -> bool:
+    def _receives(self, client: Client, is_complete: IsComplete) -> bool:
         try:
-            return bool(client.request.receive_whole(is_whole))
+            return bool(client.request.receive_until(is_complete))
         except OSError as error:
             return self.lose(client, error)
 
     def _run_framed(self, client: Client) -> Outcome:
         traits = self.current_traits()
         begins_first = client.handler is None and not traits.reads_ahead
-        if begins_first and traits.is_whole is not None and self.open_handler(client) is None:
+        if begins_first and traits.is_complete is not None and self.open_handler(client) is None:
             return END
-        is_whole = self._judge_of(client)
-        if is_whole is None:
+        is_complete = self._judge_of(client)
+        if is_complete is None:
             return self.run_any(client)
         handler, request = client.handler, client.request
         if untaken and request in untaken and (outcome := wait_for_more(request)) is not None:
             return outcome
         for _ in REQUESTS:
             try:
-                begins = request.receive_whole(is_whole) or self.begins_anyway(client)
+                begins = request.receive_until(is_complete) or self.begins_anyway(client)
             except OSError as error:
                 if handler is None or not traits.one_at_a_time:
                     raise
@@ -75,7 +77,7 @@ class FramedTurns(Turns):
                 return END
             if not request.unread:
                 return END
-            outcome = self._serve_whole_one(client, handler, request)
+            outcome = self._serve_complete_one(client, handler, request)
             if outcome is not None:
                 return outcome
             if not request.unread:
@@ -86,7 +88,7 @@ class FramedTurns(Turns):
             handler.wfile.flush()
         return PARK
 
-    def _serve_whole_one(self, client: Client, handler: Any, request: Any) -> Outcome | None:
+    def _serve_complete_one(self, client: Client, handler: Any, request: Any) -> Outcome | None:
         """Serve one request that has been received; None if the turn may go on."""
         data, at, traits = request.unread, request.unread_at, self.traits
         if traits.closes_by_default:

@@ -54,11 +54,11 @@ def _next_bytes(service: Service, client: Client, kept: KeptChild) -> bytes:
     began = kept.mark.silent_since or monotonic()
     if not kept.begin_silence(began):
         return b""
-    data: bytes | None = request.receive_within(patience, kept.crowd)
+    data: bytes | None = request.receive_within(patience, kept.demand)
     if data is not None:
         kept.end_silence()
         return data
-    if kept.crowd.is_waiting():
+    if kept.demand.is_waiting():
         if began < kept.mark.drained_at:
             say_goodbye(service, client)
     else:

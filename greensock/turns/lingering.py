@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from greensock.handlers.untaken import add, await_more, wait_for_more
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.lot.client import Client
 from greensock.lot.outcomes import END, GO_ON, PARK, Lingering, Outcome
 from greensock.sockets.requests import untaken
@@ -17,20 +17,20 @@ from greensock.turns.unbuffered import run_unbuffered_turn
 if TYPE_CHECKING:
     from greensock.turns.plain import Turns
 
-# How much of its linger a client is given in its first turn. A crowd that connects, asks once and
+# How much of its linger a client is given in its first turn. A demand that connects, asks once and
 # falls silent would otherwise keep a thread or child each for all of it: 300 threads at 6,000
 # clients a second, whose stacks the C library then keeps. One that asks and hangs up has done so.
 FIRST_LINGER = 0.1
 
 
 def run(
-    turns: Turns, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+    turns: Turns, client: Client, linger: float, demand: Demand | None, turn: Lingering
 ) -> Outcome:
     """Run one turn where a thread or child blocks for it, with a blocking request.
 
     After each answer the client keeps its thread or child for up to `linger` seconds of silence:
     a native thread costs 50-100 us to start, a child 1.7 ms, far more than most turns. While others
-    wait for its place (`crowd`), it keeps a silent client not at all, and a busy one for no longer
+    wait for its place (`demand`), it keeps a silent client not at all, and a busy one for no longer
     than `linger`: that leaves everybody a turn, and most exchanges without a new child.
     """
     handler = client.handler
@@ -44,33 +44,33 @@ def run(
         return run_unbuffered_turn(client, turns.traits, turns.keeps_unread)
     if untaken and request in untaken and (ended := wait_for_more(request)) is not None:
         return ended
-    outcome = _linger(turns, client, linger, crowd, turn)
+    outcome = _linger(turns, client, linger, demand, turn)
     if outcome is not END:
         request.end_lingering()
     return outcome
 
 
 def _linger(
-    turns: Turns, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+    turns: Turns, client: Client, linger: float, demand: Demand | None, turn: Lingering
 ) -> Outcome:
     handler, request, traits = client.handler, client.request, turns.traits
     # A child's half of a request could not come back to the parent.
-    is_whole = traits.is_whole if turns.keeps_unread else None
+    is_complete = traits.is_complete if turns.keeps_unread else None
     keep_until = monotonic() + linger
     hears_out = True
 
     def for_more(_: Any) -> Outcome | None:
-        return _linger_for_more(turns, client, linger, crowd, turn)
+        return _linger_for_more(turns, client, linger, demand, turn)
 
     while True:
         if not request.unread:
-            data = _wait_for_bytes(client, linger, crowd, turn)
+            data = _wait_for_bytes(client, linger, demand, turn)
             if data is None:
                 break
             if not data:
                 return END
             request.unread = data
-        begins = is_whole is None or request.receive_whole(is_whole)
+        begins = is_complete is None or request.receive_until(is_complete)
         if not begins and not turns.begins_anyway(client):
             break
         outcome: Outcome | None = None
@@ -91,8 +91,8 @@ def _linger(
             if not (hears_out and _take_arrived(request)):
                 break
             hears_out = False
-        if crowd is not None and monotonic() > keep_until:
-            if crowd.is_waiting():
+        if demand is not None and monotonic() > keep_until:
+            if demand.is_waiting():
                 if request.unread:
                     return GO_ON
                 break
@@ -103,27 +103,27 @@ def _linger(
 
 
 def _wait_for_bytes(
-    client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+    client: Client, linger: float, demand: Demand | None, turn: Lingering
 ) -> bytes | None:
     """What the client says next; b"" at the end of the stream, None if it was silent."""
     if client.handler.wbufsize:
         client.handler.wfile.flush()
     turn.silent_since = monotonic()
-    data: bytes | None = client.request.receive_within(linger, crowd)
+    data: bytes | None = client.request.receive_within(linger, demand)
     if data is not None:
         turn.silent_since = 0.0
     return data
 
 
 def _linger_for_more(
-    turns: Turns, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+    turns: Turns, client: Client, linger: float, demand: Demand | None, turn: Lingering
 ) -> Outcome | None:
     """As `wait_for_more`, but wait a while.
 
     In a child, whose bytes nobody else has, until it comes, as a read of the handler's would.
     """
     request = client.request
-    data = _wait_for_bytes(client, linger, crowd, turn)
+    data = _wait_for_bytes(client, linger, demand, turn)
     if data is None:
         if turns.keeps_unread:
             untaken.add(request)

@@ -14,7 +14,7 @@ from greensock.files.streams import FIRST_READ_SIZE
 from greensock.handlers.making import being_made, is_replaced, is_seen_through
 from greensock.handlers.traits import HandlerTraits
 from greensock.handlers.untaken import wait_for_more
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.lot.client import ENDING, Client
 from greensock.lot.outcomes import END, GO_ON, PARK, REQUESTS, Lingering, Outcome
 from greensock.sockets.requests import SMALL_READ_SIZE, recv, untaken
@@ -73,7 +73,7 @@ class Turns:
             self._renew()
         return self.traits
 
-    def has_spoken(self, client: Client) -> bool:
+    def receive_first(self, client: Client) -> bool:
         """Receive what a newcomer has said already; say whether there is something to do for it.
 
         Most that speak first have spoken by the time they are accepted. Such a one needs no watcher
@@ -88,7 +88,7 @@ class Turns:
             return self.lose(client, error)
         return bool(request.unread)
 
-    def may_begin(self, client: Client) -> bool:
+    def receive_request(self, client: Client) -> bool:
         """Receive what a turn may begin with; say whether it may."""
         return True
 
@@ -107,11 +107,11 @@ class Turns:
         client.end_soon()
         return True
 
-    def wants_turn(self, client: Client) -> bool:
+    def look(self, client: Client) -> bool:
         """Whether there is something to do for a client who became ready; may say it is ENDING.
 
         A thread or child that is started only to find that its client has left costs 30 to 1,000
-        times what this look does, and a crowd of idle clients who leave together would start one
+        times what this look does, and a demand of idle clients who leave together would start one
         each.
         """
         if client.state is ENDING or client.request._closed:
@@ -229,10 +229,10 @@ class Turns:
         return GO_ON
 
     def run_lingering(
-        self, client: Client, linger: float, crowd: Crowd | None, turn: Lingering
+        self, client: Client, linger: float, demand: Demand | None, turn: Lingering
     ) -> Outcome:
         """Run one turn where a thread or child blocks for it; see `turns.lingering.run`."""
-        return lingering.run(self, client, linger, crowd, turn)
+        return lingering.run(self, client, linger, demand, turn)
 
     def serve(self, client: Client, run: Callable[[Client], Outcome] | None = None) -> Outcome:
         """Run a turn, or end a client of whom nothing is left to be run but its end.

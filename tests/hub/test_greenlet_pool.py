@@ -12,7 +12,7 @@ import gevent.local
 import pytest
 from gevent import getcurrent
 
-from greensock.hub.workers.greenlet_pool import WorkerPool
+from greensock.hub.workers.greenlet_pool import GreenletPool
 from greensock.testing import running
 
 from ..clients import ask, connect
@@ -32,7 +32,7 @@ class Jobs:
     """A pool whose jobs are functions; each may block."""
 
     def __init__(self, limit: int | None = None) -> None:
-        self.pool = WorkerPool(self.run, lambda: limit)
+        self.pool = GreenletPool(self.run, lambda: limit)
 
     def run(self, job: Callable[[], Any]) -> bool:
         return bool(job())
@@ -254,7 +254,7 @@ def kill_blocked() -> None:
             ended.append("exit")
         return False
 
-    jobs.pool = WorkerPool(run, lambda: None)
+    jobs.pool = GreenletPool(run, lambda: None)
     for _ in range(3):
         jobs.pool.submit(job)
     gevent.sleep(0.001)

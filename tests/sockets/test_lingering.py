@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from greensock.hub.workers.demand import Crowd
+from greensock.hub.workers.demand import Demand
 from greensock.sockets import lingering
 from greensock.sockets.lingering import LingeringSocket
 
@@ -12,7 +12,7 @@ from ..clients import eventually
 
 def test_a_number_that_another_thread_still_waits_for_can_be_waited_for() -> None:
     """That thread's client was closed; the next has the same number, and the same poller."""
-    crowd = Crowd()
+    crowd = Demand()
     ours, theirs = socket.socketpair()
     request = LingeringSocket(fileno=ours.detach())
     poller = lingering._poller(request.fileno(), crowd.fileno())

@@ -119,7 +119,7 @@ _OF_OTHERS = frozenset(("handshake_timeout", "ip_prefix", "request_terminator", 
 
 def _why_not_of_handler(name: str, value: Any, server_class: Any, handler: Any) -> str | None:
     """Why an attribute of the handler changes nothing; None: it may."""
-    shape = HandlerTraits(handler)
+    traits = HandlerTraits(handler)
     if server_class.socket_type == socket.SOCK_DGRAM:
         if name in ("timeout", "parkable", "defer_until_data", "max_line_size"):
             return "there are no clients, only datagrams"
@@ -127,7 +127,7 @@ def _why_not_of_handler(name: str, value: Any, server_class: Any, handler: Any) 
     if name == "request_terminator":
         if getattr(server_class, "ssl_context", None) is not None:
             return "over TLS nobody can see where a request ends"
-        if not shape.request_wise:
+        if not traits.request_wise:
             return f"{handler.__name__} has a handle() of its own, which looks for its requests"
     if name == "parkable" and value and not hasattr(handler, "handle_one_request"):
         return f"{handler.__name__} has no handle_one_request(), by which its clients are parked"

@@ -11,7 +11,7 @@ from gevent import monkey
 from greensock.hub.workers.children import close_descriptors
 
 
-class Crowd:
+class Demand:
     """A descriptor that is readable while clients wait for a thread or child to be free.
 
     An eventfd: whoever lingers polls it beside its client, in whichever thread or child, and nobody

@@ -43,7 +43,7 @@ class JobContexts(Protocol):
         """After a job that ran in `context`: keep it, if it is wanted again."""
 
 
-class WorkerPool:
+class GreenletPool:
     """Runs jobs in greenlets of this thread's hub, at most `limit()` of them at a time.
 
     Args:
@@ -111,7 +111,7 @@ class WorkerPool:
         """
         for worker in self._workers.difference(self._idle):
             frame = worker.gr_frame
-            while frame is not None and frame.f_code is not WorkerPool._run_jobs.__code__:
+            while frame is not None and frame.f_code is not GreenletPool._run_jobs.__code__:
                 frame = frame.f_back
             if frame is not None and frame.f_locals.get("job") is not None:
                 yield worker, frame.f_locals["job"]

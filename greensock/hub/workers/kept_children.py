@@ -10,25 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from greensock.hub.workers.demand import Crowd, Vacancies
+from greensock.hub.workers.demand import Demand, Vacancies
 from greensock.hub.workers.marks import Mark
 
 
 class KeptChild:
     """How a parent and a child that keeps its client speak to each other.
 
-    `crowd`: readable once the client is to be sent away.
+    `demand`: readable once the client is to be sent away.
     """
 
-    __slots__ = ("crowd", "mark", "vacancies")
+    __slots__ = ("demand", "mark", "vacancies")
 
     def __init__(self, mark: Mark, vacancies: Vacancies) -> None:
         self.mark = mark
-        self.crowd = Crowd()
+        self.demand = Demand()
         self.vacancies = vacancies
 
     def close(self) -> None:
-        self.crowd.close()
+        self.demand.close()
 
     # In the parent.
 
@@ -36,7 +36,7 @@ class KeptChild:
         """Have the client sent away as soon as it is silent."""
         if drained_at:
             self.mark.drained_at = drained_at
-        self.crowd.set_waiting(True)
+        self.demand.set_waiting(True)
 
     # In the child.
 

@@ -15,7 +15,7 @@ from greensock.net import open_files
 from greensock.net.shortages import SpareDescriptor
 
 if TYPE_CHECKING:
-    from greensock.admission.networks import Networks
+    from greensock.admission.networks import NetworkCounts
     from greensock.serving.run import Run
 
 # Descriptors left to the program: its files, its database, a child's pidfd, a log. Arbitrary, and
@@ -42,7 +42,7 @@ def files_for_clients(held_now: int) -> int:
     return max(1, limit - others - min(_RESERVE, limit // 4))
 
 
-class Door:
+class Admission:
     """Lets clients in, or not, during one run of `serve_forever`; for the serving greenlet only.
 
     Args:
@@ -58,7 +58,7 @@ class Door:
         self._spare: SpareDescriptor | None = None
         self._overflow = "pause"
         self._rejections = Rejections(self._service)
-        self.networks: Networks | None = None
+        self.networks: NetworkCounts | None = None
         #: How many clients there may be.
         self.limit = sys.maxsize
         self.read_settings()
@@ -104,9 +104,9 @@ class Door:
             self.networks = service.clients.networks = None
             return
         # Not before: with it comes `ipaddress`, 0.3 MiB that each child would copy for nothing.
-        from greensock.admission.networks import Networks
+        from greensock.admission.networks import NetworkCounts
 
-        networks = Networks(most, limits.ip_prefix, limits.trusted_ips)
+        networks = NetworkCounts(most, limits.ip_prefix, limits.trusted_ips)
         self.networks = service.clients.networks = networks
         if before is not None:
             before.move_to(networks)
