@@ -228,6 +228,57 @@ def test_a_cycle_would_be_found() -> None:
     assert cycle_in({"a": {"b", "c"}, "b": {"c"}}) is None
 
 
+#: Private names that more than one module may use: those of the standard library's own classes, and
+#: the one of a server.
+SHARED_NAMES = {"_closed", "_real_close", "_sock", "_handle_request_noblock", "_greensock"}
+
+
+def private_names_in(tree: ast.Module) -> tuple[set[str], list[ast.Attribute]]:
+    """The private names that a module defines, and its uses of such of something else than self."""
+    own: set[str] = set()
+    used = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            own.add(node.name)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # In __slots__, say.
+            own.add(node.value)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            own.add(node.id)
+        elif isinstance(node, ast.Attribute) and node.attr[0] == "_" != node.attr[1:2]:
+            if isinstance(node.ctx, ast.Store):
+                own.add(node.attr)
+            elif ast.unparse(node.value) not in ("self", "cls", "super()"):
+                used.append(node)
+    return {name for name in own if name.startswith("_")}, used
+
+
+def test_no_module_uses_a_private_name_of_another() -> None:
+    found = {name: private_names_in(parsed(path)) for name, path in modules().items()}
+    everybodys = set().union(*(own for own, _ in found.values()))
+    foreign = [
+        f"{name}:{node.lineno}: {ast.unparse(node)}"
+        for name, (own, used) in found.items()
+        for node in used
+        if node.attr in everybodys - own - SHARED_NAMES
+    ]
+    assert not foreign, "\n".join(foreign)
+
+
+def test_only_the_lot_changes_the_state_of_a_client() -> None:
+    changes = [
+        f"{name}:{node.lineno}: {ast.unparse(node)}"
+        for name, path in modules().items()
+        if not is_in(name, "greensock.lot")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and node.attr == "state"
+        and ast.unparse(node.value) != "self"
+    ]
+    assert not changes, "\n".join(changes)
+
+
 def test_only_hub_touches_the_hub() -> None:
     named = [
         f"{each.importer}:{each.line}: {each.target}"

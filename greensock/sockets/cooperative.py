@@ -66,11 +66,11 @@ class CooperativeSocket(WaitingSocket):
         """
         data = self.receive_now(FIRST_READ_SIZE)
         may_wait = seconds is None or seconds > 0
-        if data is None and may_wait and self._await_bytes(seconds, demand):
+        if data is None and may_wait and self.await_bytes(seconds, demand):
             data = self.receive_now(FIRST_READ_SIZE)
         return data
 
-    def _await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
+    def await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
         """Wait until there is something to read; False after `seconds`, or if others wait."""
         others = None if demand is None else new_watcher(demand.fileno(), READ)
         try:

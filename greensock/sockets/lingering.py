@@ -90,14 +90,14 @@ class LingeringSocket(RequestSocket):
 
     def _poll_within(self, seconds: float | None, demand: Demand | None) -> bytes | None:
         # With a timeout of the handler's, `recv` would wait for it whatever its flags say.
-        if not self._await_bytes(seconds, demand):
+        if not self.await_bytes(seconds, demand):
             return None
         try:
             return recv(self, SMALL_READ_SIZE, MSG_DONTWAIT)
         except (BlockingIOError, TimeoutError):
             return None
 
-    def _await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
+    def await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
         """Wait until there is something to read; False after `seconds`, or if others wait."""
         fd, demand_fd = number_of(self), -1 if demand is None else demand.fileno()
         timeout = None if seconds is None else round(max(seconds, 0.0) * 1000)

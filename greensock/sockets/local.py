@@ -107,7 +107,7 @@ class LingeringLocalSocket(KeepsAncillary, LingeringSocket):
         self.ancillary = ()
 
     def receive_within(self, seconds: float | None, demand: Demand | None = None) -> bytes | None:
-        return self.read_now() if self._await_bytes(seconds, demand) else None
+        return self.read_now() if self.await_bytes(seconds, demand) else None
 
     def detach(self) -> int:
         self.drop_ancillary()

@@ -39,7 +39,7 @@ class Farewells:
 
     def _on_writable(self, request: Any) -> None:
         try:
-            request._shut_down()
+            request.shut_session_down()
         except (SSLWantWriteError, BlockingSwitchOutError):
             # The latter: another thread has the session just now.
             return

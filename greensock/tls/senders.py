@@ -33,9 +33,9 @@ class TlsSender(TlsSession):
 
     def _open_session(self) -> Any:
         """The OpenSSL connection, for whoever holds the lock: it may have been closed meanwhile."""
-        if self._tls is None:
+        if self.ssl_object is None:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return self._tls
+        return self.ssl_object
 
     def _offer(self, record: Any) -> int:
         """Give `record` to OpenSSL, or what is unsent of an earlier one; how much of it was taken.
@@ -51,7 +51,7 @@ class TlsSender(TlsSession):
         if not lock.acquire(False):
             wait_for(lock)
         try:
-            tls = self._tls or self._open_session()
+            tls = self.ssl_object or self._open_session()
             if self.unsent is not None:
                 tls.write(self.unsent)
                 self.unsent = None

@@ -76,11 +76,11 @@ class TlsSession(CooperativeSocket):
         "_reads_left",
         "_said_goodbye",
         "_terms",
-        "_tls",
         "broken_by",
         "handshake_done",
         "has_begun",
         "is_seen_off",
+        "ssl_object",
         "unsent",
     )
 
@@ -103,9 +103,9 @@ class TlsSession(CooperativeSocket):
     ) -> None:
         CooperativeSocket.__init__(self, family, type, proto, fileno)
         self._terms = terms
-        self._tls: Any = None
-        #: Whether nothing of the handshake is to come; then without `_tls` this is a plain socket
-        #: (`unwrap`) or closed.
+        self.ssl_object: Any = None
+        #: Whether nothing of the handshake is to come; then without `ssl_object` this is a plain
+        #: socket (`unwrap`) or closed.
         self.handshake_done = False
         #: Whether a handshake has led to a session.
         self.has_begun = False
@@ -158,14 +158,14 @@ class TlsSession(CooperativeSocket):
         # From here on it is OpenSSL that reads, which asks for no MSG_DONTWAIT.
         c_socket.setblocking(self, False)
         with context_lock:
-            self._tls = self._terms.context()._wrap_socket(self, True, owner=self)
+            self.ssl_object = self._terms.context()._wrap_socket(self, True, owner=self)
 
     def _shake_hands(self) -> None:
         lock = take_lock(self)
         try:
-            if self._tls is None:
+            if self.ssl_object is None:
                 self._begin()
-            self._tls.do_handshake()
+            self.ssl_object.do_handshake()
         finally:
             lock.release()
 
@@ -184,7 +184,7 @@ class TlsSession(CooperativeSocket):
         """The OpenSSL connection, once the handshake is over; None after `unwrap` or `close`."""
         if not self.handshake_done:
             self.do_handshake()
-        return self._tls
+        return self.ssl_object
 
     def _sslsock(self) -> TlsSession:
         # A context of gevent's asks this of what it hands to its callbacks.
@@ -226,14 +226,14 @@ class TlsSession(CooperativeSocket):
 
     @property
     def context(self) -> Any:
-        return self._terms.context() if self._tls is None else self._tls.context
+        return self._terms.context() if self.ssl_object is None else self.ssl_object.context
 
     @context.setter
     def context(self, context: Any) -> None:
         # For SNI callbacks, which choose the certificate by it.
-        if self._tls is None:
+        if self.ssl_object is None:
             self._begin()
-        self._tls.context = context
+        self.ssl_object.context = context
 
     @property
     def suppress_ragged_eofs(self) -> bool:
@@ -241,16 +241,16 @@ class TlsSession(CooperativeSocket):
 
     @property
     def session(self) -> Any:
-        return None if self._session() is None else self._tls.session
+        return None if self._session() is None else self.ssl_object.session
 
     @property
     def session_reused(self) -> Any:
-        return None if self._session() is None else self._tls.session_reused
+        return None if self._session() is None else self.ssl_object.session_reused
 
     def pending(self) -> int:
         """How many bytes can be read without waiting for the client."""
         here = len(self.unread) - self.unread_at
-        return here if self._session() is None else here + int(self._tls.pending())
+        return here if self._session() is None else here + int(self.ssl_object.pending())
 
     def getpeercert(self, binary_form: bool = False) -> Any:
         tls = self._session()

@@ -81,7 +81,7 @@ class TlsSocket(TlsSender):
         if not lock.acquire(False):
             wait_for(lock)
         try:
-            tls = self._tls
+            tls = self.ssl_object
             return (tls or self._open_session()).read(size)  # type: ignore[no-any-return]
         finally:
             lock.release()
@@ -105,7 +105,7 @@ class TlsSocket(TlsSender):
         Raises:
             OSError: the connection is broken, `ssl.SSLError` if it is no TLS any more.
         """
-        if self._tls is None:
+        if self.ssl_object is None:
             try:
                 return recv(self, FIRST_READ_SIZE, MSG_DONTWAIT)
             except BlockingIOError:
@@ -113,7 +113,7 @@ class TlsSocket(TlsSender):
         while True:
             try:
                 data = self._decrypt(FIRST_READ_SIZE)
-                if len(data) == FIRST_READ_SIZE and (rest := self._tls.pending()):
+                if len(data) == FIRST_READ_SIZE and (rest := self.ssl_object.pending()):
                     data += self._decrypt(rest)
             except SSLWantReadError:
                 return None
@@ -128,14 +128,14 @@ class TlsSocket(TlsSender):
         give_up = None if seconds is None else monotonic() + seconds
         while True:
             left = None if give_up is None else give_up - monotonic()
-            if not self._has_pending() and not self._await_bytes(left, demand):
+            if not self.has_pending() and not self.await_bytes(left, demand):
                 return None
             data = self.read_now()
             if data is not None:
                 return data
 
-    def _has_pending(self) -> bool:
-        return self._tls is not None and self._tls.pending() > 0
+    def has_pending(self) -> bool:
+        return self.ssl_object is not None and self.ssl_object.pending() > 0
 
     def peek_now(self) -> bytes | None:
         if self.unread or not self.handshake_done:
@@ -148,7 +148,7 @@ class TlsSocket(TlsSender):
     def receive(self, size: int, /) -> bytes:
         if self._session() is None:
             return CooperativeSocket.receive(self, size)
-        if self.timeout != 0.0 and not self._reads_left and not self._tls.pending():
+        if self.timeout != 0.0 and not self._reads_left and not self.ssl_object.pending():
             # A read that finds nothing costs an exception, and one that always finds something
             # keeps the other greenlets waiting.
             self.wait_readable()
@@ -221,12 +221,12 @@ class TlsSocket(TlsSender):
 
     def _say_goodbye(self) -> None:
         """Send close_notify; that of the client is not waited for."""
-        if self._tls is None or self._said_goodbye:
+        if self.ssl_object is None or self._said_goodbye:
             return
         self._said_goodbye = True
         try:
             if self.has_begun:
-                self._shut_down()
+                self.shut_session_down()
             else:
                 # What is left unread makes the kernel reset the connection, and the client might
                 # never read the alert that says what was wrong with its handshake.
@@ -248,7 +248,7 @@ class TlsSocket(TlsSender):
                 self.timeout = left  # type: ignore[misc]
                 self.wait_writable()
                 with contextlib.suppress(SSLWantWriteError):
-                    self._shut_down()
+                    self.shut_session_down()
                     break
         except OSError:
             # As in `_say_goodbye`; or its time is over.
@@ -256,7 +256,7 @@ class TlsSocket(TlsSender):
         finally:
             self.timeout = timeout  # type: ignore[misc]
 
-    def _shut_down(self) -> Any:
+    def shut_session_down(self) -> Any:
         lock = take_lock(self)
         try:
             return self._open_session().shutdown()
@@ -274,7 +274,7 @@ class TlsSocket(TlsSender):
             raise ValueError("there is no TLS session to end")
         while True:
             try:
-                self._shut_down()
+                self.shut_session_down()
             except (SSLWantReadError, SSLWantWriteError) as error:
                 self._wait_for(type(error))
             except SSLError as error:
@@ -282,7 +282,7 @@ class TlsSocket(TlsSender):
                 break
             else:
                 break
-        self._tls = None
+        self.ssl_object = None
         return self
 
     def _real_close(self, *args: Any) -> None:
@@ -297,7 +297,7 @@ class TlsSocket(TlsSender):
         lock = take_lock(self, insists=True)
         try:
             self.handshake_done = True
-            self._tls = None
+            self.ssl_object = None
             self._close_watchers()
             forget(self)
             c_socket.close(self)
@@ -306,7 +306,7 @@ class TlsSocket(TlsSender):
 
     def detach(self) -> int:
         self.handshake_done = True
-        self._tls = None
+        self.ssl_object = None
         return CooperativeSocket.detach(self)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -332,7 +332,7 @@ class BlockingTlsSocket(TlsSocket):
         if not poll(fd, events, seconds):
             raise TimeoutError("timed out")
 
-    def _await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
+    def await_bytes(self, seconds: float | None, demand: Demand | None) -> bool:
         poller = monkey.get_original("select", "poll")()
         poller.register(number_of(self), select.POLLIN)
         if demand is not None:

@@ -87,7 +87,7 @@ class TlsTransport(Transport):
 
     def cooperative(self, request: Any) -> Any:
         """A newcomer's request, for the hub to speak with in place of a thread or child."""
-        if type(request) is not BlockingTlsSocket or request.handshake_done or request._tls:
+        if type(request) is not BlockingTlsSocket or request.handshake_done or request.ssl_object:
             return request
         return TlsSocket(fileno=request.detach(), terms=request._terms)
 

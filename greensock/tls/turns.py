@@ -100,7 +100,7 @@ class TlsTurns(Turns):
             if not request.unread and (outcome := self._take_record(client)) is not None:
                 return outcome
             outcome = self.run_any(client)
-            if outcome is not PARK or request._closed or not request._has_pending():
+            if outcome is not PARK or request._closed or not request.has_pending():
                 return outcome
 
     def _go_on_with_handshake(self, client: Client) -> Outcome | None:
@@ -148,7 +148,7 @@ class TlsTurns(Turns):
                 return END
             request.unread = data
         outcome = super().run_lingering(client, linger, demand, turn)
-        if outcome is PARK and not request._closed and request._has_pending():
+        if outcome is PARK and not request._closed and request.has_pending():
             return GO_ON
         return outcome
 
@@ -161,7 +161,7 @@ class TlsTurns(Turns):
             outcome = self._go_on_with_handshake(client)
             if outcome is not PARK:
                 return outcome
-            if not client.request._await_bytes(keep_until - monotonic(), demand):
+            if not client.request.await_bytes(keep_until - monotonic(), demand):
                 return PARK
 
 
@@ -179,7 +179,7 @@ def _greet_in_child(service: Service, client: Client, kept: KeptChild) -> bool:
         while not request.handshake_now():
             patience = kept_turns.LAST_CHANCE if server.draining else request.timeout
             is_dismissed = not kept.begin_silence(monotonic())
-            if is_dismissed or not request._await_bytes(patience, kept.demand):
+            if is_dismissed or not request.await_bytes(patience, kept.demand):
                 # Either its time is over, or it is not to be waited for.
                 is_dismissed = is_dismissed or server.draining or kept.demand.is_waiting()
                 if is_dismissed:

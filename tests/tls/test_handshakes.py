@@ -162,7 +162,7 @@ def test_silent_clients_hold_nothing(serving: Any, mixin: str, handler: Any) -> 
         if mixin == GREENLET:
             runner = server._greensock.runner
             eventually(lambda: runner.pool is None or runner.pool.busy == 0)
-        assert all(request._tls is None for request in server._greensock.run.lot.clients), (
+        assert all(request.ssl_object is None for request in server._greensock.run.lot.clients), (
             "no OpenSSL connection before the first byte"
         )
         if mixin == FORKING:
@@ -172,7 +172,10 @@ def test_silent_clients_hold_nothing(serving: Any, mixin: str, handler: Any) -> 
         # Half open, they are parked again.
         eventually(
             lambda: (
-                all(request._tls is not None for request in list(server._greensock.run.lot.clients))
+                all(
+                    request.ssl_object is not None
+                    for request in list(server._greensock.run.lot.clients)
+                )
                 and server.stats().parked == 100
                 and threading.active_count() == threads
             )

@@ -234,7 +234,7 @@ NOTHING_OF_IT: list[tuple[type, str, str, dict[str, Any], str]] = [
     (Sensor, "127.0.0.1:0", "none", {"handle": 5}, "has no attribute handle"),
     (Sensor, "127.0.0.1:0", "none", {"serve_forever": 5}, "has no attribute serve_forever"),
     (Sensor, "127.0.0.1:0", "none", {"draining": True}, "has no attribute draining"),
-    (Sensor, "127.0.0.1:0", "none", {"_tls": 5}, "has no attribute _tls"),
+    (Sensor, "127.0.0.1:0", "none", {"ssl_object": 5}, "has no attribute ssl_object"),
     (Sensor, "127.0.0.1:0", "none", {"address_family": 5}, "address_family .*--bind"),
     (Sensor, "127.0.0.1:0", "none", {"ssl_context": "x.pem"}, "ssl_context .*--tls-cert"),
     (Sensor, "127.0.0.1:0", "none", {"handshake_timeout": 5}, "nothing: there is no TLS"),
