@@ -332,7 +332,8 @@ class Lot:
 
     def discard(self, client: Client) -> None:
         """Forget `client`: its request may be closed now."""
-        self.forget(client)
+        self.let_go(client)
+        client.state = GONE
         if self.on_gone is not None:
             self.on_gone(client.request, client.address)
 

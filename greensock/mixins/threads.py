@@ -16,8 +16,8 @@ from greensock.hub.lifetime import current_greenlet
 from greensock.hub.waking import Latch
 from greensock.hub.workers.demand import Demand
 from greensock.lot import contexts
-from greensock.lot.client import DEDICATED, Client
-from greensock.lot.outcomes import END, Outcome, Turn
+from greensock.lot.client import Client
+from greensock.lot.outcomes import Turn
 from greensock.servers.base import BaseServer
 from greensock.serving.runner import AtWork, BlockingRunner, Runner, hang_up
 from greensock.serving.service import Service
@@ -74,21 +74,11 @@ class ThreadRunner(BlockingRunner):
 
     def process_in_thread(self, request: Any, client_address: Any) -> None:
         """What the hook `process_request_thread` does."""
-        turn, service = self._turns_at_work.get(id(request)), self.service
-        if turn is None or turn.client.state is DEDICATED:
-            service.endings.serve_dedicated(request, client_address)
-        elif self.runs_on_hub():
-            turn.outcome = service.turns.serve(turn.client)
+        turn = self._turns_at_work.get(id(request))
+        if turn is None:
+            self.service.endings.serve_dedicated(request, client_address)
         else:
-            turn.outcome = service.turns.serve(
-                turn.client,
-                functools.partial(
-                    service.turns.run_lingering,
-                    linger=service.limits.linger,
-                    demand=self.demand,
-                    turn=turn,
-                ),
-            )
+            self.run(turn)
 
     def turns_at_work(self) -> list[Turn]:
         """Those that are run by threads just now."""
@@ -200,33 +190,10 @@ class ThreadRunner(BlockingRunner):
         finally:
             self._turns_at_work.pop(id(client.request), None)
             # In this order: server_close() waits for the threads, and then closes who was parked.
-            self._give_back(client, turn.outcome, turn.silent_since)
+            self.hand_back(turn)
+            while self._awaiting_ends:
+                self._awaiting_ends.pop().set()
             server._threads.discard(threading.current_thread())
-
-    def _give_back(self, client: Client, outcome: Outcome, silent_since: float) -> None:
-        service, run = self.service, self.service.run
-        if run is None and client.state is DEDICATED:
-            service.clients.count_out()
-        elif run is None and service.is_closed and outcome is not END:
-            # Nobody comes for it any more.
-            self.close_client(client)
-        elif run is None:
-            service.clients.come_back(client, outcome)
-        elif outcome is END and not run.ready:
-            # Its watcher went before the thread came, and its request is closed: nothing is left to
-            # do, for which waking the serving greenlet would cost each short connection a write and
-            # a turn of the loop. Who finds no room from now on looks again before it waits.
-            if client.state is DEDICATED:
-                service.clients.count_out()
-            else:
-                run.lot.forget(client)
-            if run.lot.on_gone is not None:
-                run.do_soon(functools.partial(run.lot.on_gone, client.request, client.address))
-        else:
-            run.returned.append((client, outcome, silent_since))
-            run.sleeper.ring_soon()
-        while self._awaiting_ends:
-            self._awaiting_ends.pop().set()
 
     def join_all(self) -> None:
         """What `server_close()` does at last, if it waits for the threads."""

@@ -227,7 +227,9 @@ class BaseServer(ClientHooks):
         service = self._greensock
         if service.transport.has_sessions and not service.transport.greet(request, client_address):
             return
-        traits = service.current_traits()
+        traits = service.turns.traits
+        if traits.handler_class is not handler_class:
+            traits = service.current_traits()
         if being_made and not traits.hands_over:
             construct(handler_class, request, client_address, self)
         elif traits.is_plain_class:

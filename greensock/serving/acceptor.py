@@ -109,9 +109,8 @@ class Acceptor:
             return self._accept_through_override, lambda: 1
         return self.accept_some, self.batch
 
-    def accept_some(self) -> AcceptError | None:
-        """Accept one, or more of them at once where that is cheaper."""
-        return self.accept_one()
+    #: Accepts one, or more of them at once where that is cheaper.
+    accept_some = accept_one
 
     def batch(self) -> int:
         """How often `accept_some` is called in a row."""

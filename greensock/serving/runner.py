@@ -12,7 +12,8 @@ from greensock.handlers import whereabouts
 from greensock.hub.lifetime import threads_are_greenlets
 from greensock.hub.workers.demand import Demand
 from greensock.lot import contexts as client_contexts
-from greensock.lot.client import ENDING, Client
+from greensock.lot.client import DEDICATED, ENDING, Client
+from greensock.lot.outcomes import END, Turn
 from greensock.lot.ready import ReadyQueue
 from greensock.sockets.cooperative import CooperativeSocket
 from greensock.sockets.lingering import LingeringSocket
@@ -270,6 +271,51 @@ class BlockingRunner(Runner):
     def start(self, client: Client) -> None:
         """Start a thread or child for a turn, or for a whole request."""
         raise NotImplementedError
+
+    def run(self, turn: Turn) -> None:
+        """Where it runs: run a turn, or a whole request, and note in `turn` how it ended.
+
+        Raises:
+            BaseException: what the handler raised that is no Exception; its client is ended too.
+        """
+        service, client = self.service, turn.client
+        if client.state is DEDICATED:
+            service.endings.serve_dedicated(client.request, client.address)
+        elif self.runs_on_hub():
+            turn.outcome = service.turns.serve(client)
+        else:
+            lingering = functools.partial(
+                service.turns.run_lingering,
+                linger=service.limits.linger,
+                demand=self.demand,
+                turn=turn,
+            )
+            turn.outcome = service.turns.serve(client, lingering)
+
+    def hand_back(self, turn: Turn) -> None:
+        """In any thread: the turn is over, and its client is the serving greenlet's again."""
+        client, outcome = turn.client, turn.outcome
+        service, run = self.service, self.service.run
+        if run is None and client.state is DEDICATED:
+            service.clients.count_out()
+        elif run is None and service.is_closed and outcome is not END:
+            # Nobody comes for it any more.
+            self.close_client(client)
+        elif run is None:
+            service.clients.come_back(client, outcome)
+        elif outcome is END and not run.ready:
+            # The lot told of it once, and its request is closed: nothing is left to do, for which
+            # waking the serving greenlet would cost each short connection a write and a turn of
+            # the loop. Who finds no room from now on looks again before it waits.
+            if client.state is DEDICATED:
+                service.clients.count_out()
+            else:
+                run.lot.forget(client)
+            if run.lot.on_gone is not None:
+                run.do_soon(functools.partial(run.lot.on_gone, client.request, client.address))
+        else:
+            run.returned.append((client, outcome, turn.silent_since))
+            run.sleeper.ring_soon()
 
     def note_waiting(self, waiting: bool) -> None:
         """Have whoever waits for a silent client leave it, or not."""

@@ -127,8 +127,9 @@ class Turns:
 
     def open_handler(self, client: Client) -> Any:
         """Make the client's handler through `finish_request`; None if that has run it whole."""
-        request, program = client.request, self.program
-        traits = self.current_traits()
+        request, program, traits = client.request, self.program, self.traits
+        if traits.handler_class is not program.RequestHandlerClass:
+            traits = self.current_traits()
         if not traits.request_wise:
             program.finish_request(request, client.address)
             return None
