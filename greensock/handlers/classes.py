@@ -198,10 +198,10 @@ class KeepAliveRequestHandler(StreamRequestHandler):
     """Handler of a client who asks many times, and is parked in between.
 
     A subclass defines `handle_one_request()`: it reads one request and answers it. While its client
-    is silent, the client costs an open socket, this object and one watcher: no greenlet, no thread,
-    no child, under any mixin. What is kept on `self` or in a ContextVar is there in the next turn.
-    Under ForkingMixIn a turn runs in a child, which makes the handler anew, and what it changes
-    stays there; unless it has a constructor or `setup()` of its own, which keep its child.
+    is silent, the client costs an open socket and this object: no greenlet, no thread, no child,
+    under any mixin. What is kept on `self` or in a ContextVar is there in the next turn. Under
+    ForkingMixIn a turn runs in a child, which makes the handler anew, and what it changes stays
+    there; unless it has a constructor or `setup()` of its own, which keep its child.
 
     Methods to override: `handle_one_request()`.
 

@@ -16,7 +16,7 @@ from greensock.hub.waiting import READ, is_hub_here, this_hub
 from greensock.lot.client import BUSY, ENDING, GONE, PARKED, Client
 from greensock.lot.descriptors import ClientDescriptors
 from greensock.lot.ready import ARMED, MUTED, UNKNOWN, ReadyQueue, ReadySet, queue_of_nobody
-from greensock.lot.silences import Silence, rounded
+from greensock.lot.silences import Silence, drop_empty, rounded
 from greensock.lot.table import ClientTable
 from greensock.noted import option_limits, strays
 from greensock.noted.option_limits import limits
@@ -88,8 +88,6 @@ class Lot:
         #: Requests that another thread wants closed; the serving greenlet does it.
         self.forsaken: deque[Any] = deque()
 
-    # Runs of serve_forever
-
     def attach(
         self,
         queue: ReadyQueue,
@@ -146,7 +144,7 @@ class Lot:
         for client in waiting:
             self.ready.remove(client)
             if client.state is BUSY:
-                self.park(client)
+                self._put_back(client)
         self.ready, self.schedule, self._dispatch = queue_of_nobody()
         here = set(waiting)
         for client in self.clients.values():
@@ -174,7 +172,6 @@ class Lot:
         Args:
             serves_on: whether the run that has borrowed the lot goes on here.
         """
-        self.clients.renew_lock()
         self.clients.clear()
         self.forsaken.clear()
         for client in kept:
@@ -204,8 +201,6 @@ class Lot:
             for client in self.clients.values():
                 client.watch = UNKNOWN
 
-    # Clients
-
     def admit(self, client: Client) -> None:
         """Take `client` into the table; it is not parked yet."""
         self.clients.add(client)
@@ -226,17 +221,17 @@ class Lot:
 
     def take_ready(self) -> None:
         """Queue those who are ready by now, without waiting for the hub to look."""
-        if not self.ready:
-            self._take_ready()
-            if self.ready:
-                self.schedule()
-        else:
-            self._take_ready()
+        waited = bool(self.ready)
+        self._take_ready()
+        if self.ready and not waited:
+            self.schedule()
 
     def _take_ready(self) -> None:
-        found, by_number = self._set, self.clients.by_number
-        assert found is not None
-        ready, told_once = self.ready, self._told_once
+        found, by_number, ready = self._set, self.clients.by_number, self.ready
+        if found is None:
+            # A signal has ended the run since this was called.
+            return
+        told_once, woken = self._told_once, []
         for number, _ in found.poll(0):
             client = by_number[number] if number < len(by_number) else None
             if client is None:
@@ -247,9 +242,22 @@ class Lot:
                     client.watch = MUTED
                 if self.silences:
                     self.end_silence(client)
-                ready.append(client)
+                woken.append(client)
             elif client.watch == ARMED:
                 found.mute(client)
+        if self.ready is ready:
+            ready.extend(woken)
+        else:
+            # Likewise: what is in a queue of nobody's would wait for ever.
+            for client in woken:
+                self._put_back(client)
+
+    def _put_back(self, client: Client) -> None:
+        """Park a client whose turn nobody will run, unless it is closed already."""
+        if _number_of(client.request) < 0:
+            self.forget(client)
+        else:
+            self.park(client)
 
     def park(self, client: Client) -> None:
         """Wait for `client` to be ready. Its read buffer must be empty, if anybody serves."""
@@ -275,21 +283,15 @@ class Lot:
     def _another_silence(self, timeout: float) -> Silence:
         silences = self.silences
         if len(silences) >= self._most_silences:
-            self._drop_empty_silences()
+            drop_empty(silences)
+            # Not to be looked through at each parking.
+            self._most_silences = max(_MAX_EXACT, 2 * len(silences))
         if len(silences) >= _MAX_EXACT:
             timeout = rounded(timeout)
             if timeout in silences:
                 return silences[timeout]
         silence = silences[timeout] = Silence(timeout, self._on_expired)
         return silence
-
-    def _drop_empty_silences(self) -> None:
-        for timeout, silence in list(self.silences.items()):
-            if silence.is_empty():
-                silence.close()
-                del self.silences[timeout]
-        # Not to be looked through at each parking.
-        self._most_silences = max(_MAX_EXACT, 2 * len(self.silences))
 
     def unpark(self, client: Client) -> None:
         """Wait for a parked client no longer; the caller goes on with it."""

@@ -75,3 +75,11 @@ class Silence:
                 return
             self.discard(client)
             self._on_expired(client)
+
+
+def drop_empty(silences: dict[float, Silence]) -> None:
+    """Close those in which nobody is, and take them out."""
+    for timeout, silence in list(silences.items()):
+        if silence.is_empty():
+            silence.close()
+            del silences[timeout]

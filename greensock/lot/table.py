@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from _socket import socket as c_socket
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from greensock.hub.waiting import new_lock
 from greensock.lot.client import Client
 
 _number_of = c_socket.fileno
@@ -18,8 +18,9 @@ _MORE = 64
 class ClientTable:
     """Every client admitted to a lot and not yet forgotten, parked or busy.
 
-    A list by number costs each client 8 bytes, a dictionary 30 to 90. Clients are put in and taken
-    out in any thread.
+    A list by number costs each client 8 bytes, a dictionary 30 to 90. Clients are put in by the
+    serving greenlet, and taken out in any thread, without a lock: a signal's handler may raise
+    wherever one is held.
     """
 
     def __init__(self) -> None:
@@ -27,37 +28,38 @@ class ClientTable:
         self.by_number: list[Client | None] = [None] * _MORE
         #: Those whose request is closed, and whose turn goes on.
         self._closed: set[Client] = set()
-        self._count = 0
-        self._lock = new_lock()
+        # Who was put in, less those in `_gone`: appending is one step, counting down is not.
+        self._added = 0
+        self._gone: deque[None] = deque()
 
     def add(self, client: Client) -> None:
         """Take in a client whose request is open."""
         number = _number_of(client.request)
-        with self._lock:
-            missing = number + 1 - len(self.by_number)
-            if missing > 0:
-                self.by_number.extend([None] * (missing + _MORE))
-            self.by_number[number] = client
-            self._count += 1
+        missing = number + 1 - len(self.by_number)
+        if missing > 0:
+            self.by_number.extend([None] * (missing + _MORE))
+        self.by_number[number] = client
+        self._added += 1
+        while self._gone:
+            self._gone.popleft()
+            self._added -= 1
 
     def note_closing(self, client: Client) -> None:
         """Its request is about to be closed: the number may be another's from now on."""
-        with self._lock:
-            self.by_number[_number_of(client.request)] = None
-            self._closed.add(client)
+        self._closed.add(client)
+        self.by_number[_number_of(client.request)] = None
 
     def discard(self, client: Client) -> None:
         """Take out a client, if it is in it."""
         number = _number_of(client.request)
         by_number = self.by_number
-        with self._lock:
-            if 0 <= number < len(by_number) and by_number[number] is client:
-                by_number[number] = None
-            elif client in self._closed:
-                self._closed.remove(client)
-            else:
-                return
-            self._count -= 1
+        if 0 <= number < len(by_number) and by_number[number] is client:
+            by_number[number] = None
+        elif client in self._closed:
+            self._closed.remove(client)
+        else:
+            return
+        self._gone.append(None)
 
     def get(self, request: Any) -> Client | None:
         """The client with this request, if there is one."""
@@ -76,14 +78,10 @@ class ClientTable:
 
     def clear(self) -> None:
         """Take out all."""
-        with self._lock:
-            self.by_number = [None] * _MORE
-            self._closed.clear()
-            self._count = 0
-
-    def renew_lock(self) -> None:
-        """In a child, of whose parent a thread may have held it."""
-        self._lock = new_lock()
+        self.by_number = [None] * _MORE
+        self._closed.clear()
+        self._added = 0
+        self._gone.clear()
 
     def __iter__(self) -> Iterator[Any]:
         return iter([client.request for client in self.values()])
@@ -92,4 +90,4 @@ class ClientTable:
         return self.get(request) is not None
 
     def __len__(self) -> int:
-        return self._count
+        return self._added - len(self._gone)

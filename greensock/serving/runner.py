@@ -327,7 +327,7 @@ class BlockingRunner(Runner):
         self.note_waiting(True)
 
     def release(self, client: Client) -> None:
-        """Nothing here: the lot is the serving greenlet's, and has no watcher of the client."""
+        """Nothing here: the client is handed back to the serving greenlet, whose the lot is."""
 
     def close(self) -> None:
         """The server is closed: let go of what its threads or children share with it."""

@@ -93,7 +93,7 @@ class RequestSocket(OriginalSocket):
 
     It differs from a plain socket in two points: bytes that were received for the reader and not
     yet read (`unread` from `unread_at` on) come first out of every receiving call, and a request
-    that is parked closes only after its watcher was stopped.
+    that the lot has closes only after it was taken out of the lot's set.
     """
 
     __slots__ = ("unread", "unread_at")

@@ -76,8 +76,8 @@ class Turns:
     def receive_first(self, client: Client) -> bool:
         """Receive what a newcomer has said already; say whether there is something to do for it.
 
-        Most that speak first have spoken by the time they are accepted. Such a one needs no watcher
-        before its first turn; in a thread, if it hangs up after its answer, none at all.
+        Most that speak first have spoken by the time they are accepted. Such a one need not be
+        parked before its first turn; in a thread, if it hangs up after its answer, not at all.
         """
         if not self.traits.reads_ahead:
             return False

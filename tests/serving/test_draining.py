@@ -266,7 +266,8 @@ def lingering(server: Any) -> int:
 def say_goodbye_to_who_is_waited_for(mixin: str, limit: int | None) -> None:
     """What they are waited for in is not what they know: they are as good as parked."""
     limits = {"max_children": limit, "max_threads": limit}
-    server = make_server(mixin, Goodbye, linger=0.5, on_drain=on_drain_goodbye, **limits)
+    # Without a limit nobody can send them away: the drain waits for that long.
+    server = make_server(mixin, Goodbye, linger=3.0, on_drain=on_drain_goodbye, **limits)
     with serving(server), clients(server.server_address, 3) as each:
         for client in each * 2:
             # The first wait is shorter.
