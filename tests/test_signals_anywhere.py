@@ -23,7 +23,7 @@ pytest_plugins = ["tests.alone"]
 
 #: A prime: what serves one client after the other runs the same lines again and again, and so the
 #: next one's are others.
-STRIDE = 61
+STRIDE = 113
 #: More lines than greensock runs for those clients, in any mode.
 MOST = 4000
 

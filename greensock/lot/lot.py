@@ -203,7 +203,9 @@ class Lot:
 
     def admit(self, client: Client) -> None:
         """Take `client` into the table; it is not parked yet."""
-        self.clients.add(client)
+        if self.clients.add(client) and self._set is not None:
+            # The kernel may know it still, open elsewhere, and would tell of this one in its place.
+            self._set.renew(self.clients.numbered())
         client.lot = self
         if self.descriptors is not None:
             self.descriptors.add(client.request)
@@ -235,7 +237,7 @@ class Lot:
         for number, _ in found.poll(0):
             client = by_number[number] if number < len(by_number) else None
             if client is None:
-                found.drop(number, self.clients.values)
+                found.drop(number, self.clients.numbered)
             elif client.state is PARKED:
                 client.state = BUSY
                 if told_once:

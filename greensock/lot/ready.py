@@ -100,16 +100,20 @@ class ReadySet:
             self._epoll.unregister(number)
         except OSError:
             # By that number the kernel knows it no more: it goes only with the set.
-            look = self._watcher.callback
-            self.unwatch()
-            self._epoll.close()
-            self._open()
-            for client in clients():
-                if client.watch:
-                    client.watch = UNKNOWN
-                    if client.state is PARKED:
-                        self.arm(client)
-            self.watch(look)
+            self.renew(clients())
+
+    def renew(self, clients: Iterable[Client]) -> None:
+        """Make another set, of these clients and no others."""
+        look = self._watcher.callback
+        self.unwatch()
+        self._epoll.close()
+        self._open()
+        for client in clients:
+            if client.watch:
+                client.watch = UNKNOWN
+                if client.state is PARKED:
+                    self.arm(client)
+        self.watch(look)
 
     def close(self) -> None:
         """Let go of the set; in a child, of this process's descriptor of it."""

@@ -32,17 +32,24 @@ class ClientTable:
         self._added = 0
         self._gone: deque[None] = deque()
 
-    def add(self, client: Client) -> None:
-        """Take in a client whose request is open."""
+    def add(self, client: Client) -> bool:
+        """Take in a client whose request is open.
+
+        True: another has had its number until now, whose descriptor was closed by other means than
+        its request's own.
+        """
         number = _number_of(client.request)
         missing = number + 1 - len(self.by_number)
         if missing > 0:
             self.by_number.extend([None] * (missing + _MORE))
-        self.by_number[number] = client
+        before, self.by_number[number] = self.by_number[number], client
+        if before is not None:
+            self._closed.add(before)
         self._added += 1
         while self._gone:
             self._gone.popleft()
             self._added -= 1
+        return before is not None
 
     def note_closing(self, client: Client) -> None:
         """Its request is about to be closed: the number may be another's from now on."""
@@ -74,7 +81,11 @@ class ClientTable:
 
     def values(self) -> list[Client]:
         """All of them."""
-        return [*filter(None, self.by_number), *self._closed]
+        return [*self.numbered(), *self._closed]
+
+    def numbered(self) -> list[Client]:
+        """Those whose request is open."""
+        return [*filter(None, self.by_number)]
 
     def clear(self) -> None:
         """Take out all."""
