@@ -158,8 +158,11 @@ class ThreadRunner(BlockingRunner):
         if server.block_on_close:
             server._threads.append(thread)
         try:
-            if self.demand is None and not self.runs_on_hub():
-                self._make_demand()
+            most = self.service.limits.max_threads
+            if most is not None and self.demand is None and not self.runs_on_hub():
+                # Before the first thread: made once somebody waits, it would be unknown to those
+                # that they wait for.
+                self.demand = Demand()
             thread.start()
         except (RuntimeError, OSError):
             # No thread to be had: memory, or the limit of processes. Or no descriptor.
@@ -169,12 +172,6 @@ class ThreadRunner(BlockingRunner):
         else:
             if self.service.run is not None:
                 self.service.run.worker_started()
-
-    def _make_demand(self) -> None:
-        # Before the first thread: made once somebody waits, it would be unknown to those that they
-        # wait for.
-        if self.service.limits.max_threads is not None:
-            self.demand = Demand()
 
     def _run_turn(self, turn: Turn) -> None:
         """In the thread: run a turn, and hand the client back."""

@@ -182,8 +182,10 @@ class Run:
             if not self.ready or self._no_workers or not has_room() or self.stopping:
                 break
             self._begin_turn(self.ready.popleft())
+        were_waiting = self._were_waiting
         self._were_waiting = bool(self.ready) and (self._no_workers or not has_room())
-        self.runner.note_waiting(self._were_waiting)
+        if were_waiting or self._were_waiting:
+            self.runner.note_waiting(self._were_waiting)
         if self.ready and not self._were_waiting:
             # Those who have more to say go on after the loop has looked at all descriptors.
             self._again.start(self.sleeper.ring)
