@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from greensock.handlers import whereabouts
 from greensock.hub.stall_watch import StallWatch
 from greensock.printable import printable
+from greensock.settings.limits import Limits
 from greensock.stats import Counters
-
-if TYPE_CHECKING:
-    from greensock.serving.service import Service
 
 _log = logging.getLogger("greensock.stalls")
 
@@ -21,18 +18,19 @@ _log = logging.getLogger("greensock.stalls")
 class Stalls:
     """The watch for stalls during one run of `serve_forever`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, limits: Limits, counters: Counters) -> None:
+        self._limits = limits
+        self._counters = counters
         self._seconds: float | None = None
         self._watch: StallWatch | None = None
 
     def read_settings(self) -> None:
         """Watch by the `stall_timeout` that holds now, or not at all."""
-        seconds = self._service.limits.stall_timeout
+        seconds = self._limits.stall_timeout
         if seconds != self._seconds:
             self.close()
             if seconds is not None:
-                self._watch = watch(self._service.counters, seconds)
+                self._watch = watch(self._counters, seconds)
             self._seconds = seconds
 
     def close(self) -> None:

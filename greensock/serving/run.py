@@ -49,7 +49,7 @@ class Run:
         self.lot = service.lot
         #: Whether the program's on_connection is told of what becomes of clients.
         self.observes: bool = service.observes()
-        self.stalls = Stalls(service)
+        self.stalls = Stalls(service.limits, service.counters)
         self._begin_turn = self._begin_observed_turn if self.observes else self.runner.begin
         # Where turns are begun here, who is found ready along with newcomers comes before them.
         queue = self.runner.ready_queue(self)
