@@ -71,8 +71,9 @@ class SocketReader(SocketFile):
             sock._decref_socketios()
 
     def __del__(self) -> None:
-        # A closed request keeps its descriptor for the files that are still open on it.
-        if self._sock is not _CLOSED:
+        # A closed request keeps its descriptor for the files that are still open on it. None is on
+        # one yet where a signal's handler has raised amid its making.
+        if getattr(self, "_sock", _CLOSED) is not _CLOSED:
             self.close()
 
     def __iter__(self) -> Iterator[bytes]:

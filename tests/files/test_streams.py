@@ -392,3 +392,10 @@ def test_iteration_ends_with_the_stream() -> None:
         other.shutdown(socket.SHUT_WR)
         with request.makefile("rb") as rfile:
             assert list(rfile) == [b"1\n", b"2\n", b"no newline"]
+
+
+def test_reader_that_was_never_made_goes_without_a_word() -> None:
+    """A signal's handler may raise before it is on a socket; what a finaliser raises is printed."""
+    reader = streams.SocketReader.__new__(streams.SocketReader)
+    reader.__del__()
+    del reader
