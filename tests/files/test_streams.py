@@ -398,4 +398,3 @@ def test_reader_that_was_never_made_goes_without_a_word() -> None:
     """A signal's handler may raise before it is on a socket; what a finaliser raises is printed."""
     reader = streams.SocketReader.__new__(streams.SocketReader)
     reader.__del__()
-    del reader
