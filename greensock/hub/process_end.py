@@ -13,7 +13,6 @@ import atexit
 import contextlib
 import sys
 from collections.abc import Callable
-from time import monotonic
 from types import FrameType
 from typing import Any
 
@@ -36,6 +35,9 @@ _LAST_PATIENCE = 0.25
 
 # Seconds in which a thread that has said that it halts is sure to have done so: a few instructions.
 _FEW_INSTRUCTIONS = 0.005
+
+# Seconds between two looks whether a thread has halted. A hub that ends by itself says nothing.
+_LOOK = 0.01
 
 # Looks for hubs that turn: whose thread runs a handler just now turns its hub at the next.
 _LOOKS = 3
@@ -118,13 +120,17 @@ class _Halting:
             )
 
     def wait(self, seconds: float) -> bool:
-        """Wait until all have halted; return whether that is so, rather than `seconds` over."""
-        deadline = monotonic() + seconds
+        """Wait until all have halted; return whether that is so, rather than `seconds` over.
+
+        Those are counted by looks: on a machine that has no time for this thread, which looks, it
+        may have had none for the others, and all of them may still halt by themselves.
+        """
+        looks = seconds / _LOOK
         while self._moving():
-            if monotonic() >= deadline:
+            if looks <= 0.0:
                 return False
-            # Not longer: a hub that ends by itself says nothing.
-            self._news.acquire(timeout=0.01)
+            if not self._news.acquire(timeout=_LOOK):
+                looks -= 1.0
         return True
 
     def _moving(self) -> list[Any]:
