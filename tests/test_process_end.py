@@ -3,10 +3,12 @@
 Up to Python 3.13 the interpreter ends such threads wherever they are, and greenlets do not bear it.
 """
 
+import fcntl
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import pytest
 
@@ -31,9 +33,18 @@ def run(*command: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.fixture
+def one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each of these keeps a dozen threads busy: several would only measure the machine."""
+    with open(tmp_path_factory.getbasetemp().parent / "ends.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.mark.parametrize(
     ("loop", "patch"), [("libev-cext", ()), ("libev-cext", ("patched",)), ("libuv", ())]
 )
+@pytest.mark.usefixtures("one_at_a_time")
 @under_every_mixin
 def test_no_process_crashes_at_its_end(mixin: str, loop: str, patch: tuple[str, ...]) -> None:
     said = run("-m", "tests.ending_programs", mixin, str(ROUNDS), *patch, GEVENT_LOOP=loop)
