@@ -132,10 +132,11 @@ class Lot:
     def detach(self) -> None:
         """Serve no more: who waits for its turn is parked, who has it has it away from here.
 
-        It comes back by `take_back`.
+        It comes back by `take_back`. Nothing, if no run has it.
         """
-        if self._set is not None:
-            self._set.unwatch()
+        if self._hub is None or self._set is None:
+            return
+        self._set.unwatch()
         self._hub = self.on_gone = None
         for silence in self.silences.values():
             silence.close()
@@ -216,19 +217,13 @@ class Lot:
 
     def _look(self) -> None:
         """In the hub: the set has found somebody ready."""
-        waited = bool(self.ready)
-        self._take_ready()
-        if self.ready and not waited:
-            self._dispatch()
+        self._take_ready(self._dispatch)
 
     def take_ready(self) -> None:
         """Queue those who are ready by now, without waiting for the hub to look."""
-        waited = bool(self.ready)
-        self._take_ready()
-        if self.ready and not waited:
-            self.schedule()
+        self._take_ready(self.schedule)
 
-    def _take_ready(self) -> None:
+    def _take_ready(self, tell: Callable[[], None]) -> None:
         found, by_number, ready = self._set, self.clients.by_number, self.ready
         if found is None:
             # A signal has ended the run since this was called.
@@ -247,12 +242,15 @@ class Lot:
                 woken.append(client)
             elif client.watch == ARMED:
                 found.mute(client)
-        if self.ready is ready:
-            ready.extend(woken)
-        else:
+        if self.ready is not ready:
             # Likewise: what is in a queue of nobody's would wait for ever.
             for client in woken:
                 self._put_back(client)
+        elif woken:
+            waited = bool(ready)
+            ready.extend(woken)
+            if not waited:
+                tell()
 
     def _put_back(self, client: Client) -> None:
         """Park a client whose turn nobody will run, unless it is closed already."""

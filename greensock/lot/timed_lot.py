@@ -43,6 +43,10 @@ class TimedLot(LimitedLot):
                 self.end_silence(client)
                 self._bound_silence(client)
 
+    def detach(self) -> None:
+        self.on_park = None
+        LimitedLot.detach(self)
+
     def park(self, client: Client) -> None:
         if self.on_park is not None:
             self.on_park(client)

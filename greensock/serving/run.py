@@ -51,10 +51,10 @@ class Run:
         self.observes: bool = service.observes()
         self.stalls = Stalls(service.limits, service.counters)
         self._begin_turn = self._begin_observed_turn if self.observes else self.runner.begin
+        #: Where the lot puts clients who are ready.
+        self.queue = self.runner.ready_queue(self)
         # Where turns are begun here, who is found ready along with newcomers comes before them.
-        queue = self.runner.ready_queue(self)
-        begins_here = queue.clients is self.ready
-        self.lot.attach(queue, self.client_silent, self.sleeper.ring_soon)
+        begins_here = self.queue.clients is self.ready
         ring = self.sleeper.ring_after_events if begins_here else self.sleeper.ring
         self.listener = Listener(self, ring)
         self._waits_for_parking = False
@@ -233,8 +233,8 @@ class Run:
         if type(lot) is not TimedLot or lot.idle_timeout != idle_timeout:
             lot.__class__ = TimedLot
             lot.begin(idle_timeout, tcp_options.seconds_without_data)
-            if self.observes:
-                lot.on_park = self._parking
+        if self.observes:
+            lot.on_park = self._parking
         return lot  # type: ignore[no-any-return]
 
     def look_when_one_parks(self) -> None:

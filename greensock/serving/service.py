@@ -360,6 +360,7 @@ class Service(Settings):
     def attach(self, run: Run) -> None:
         """A run of `serve_forever` begins, in the calling greenlet."""
         self.runner.attach(run)
+        self.lot.attach(run.queue, run.client_silent, run.sleeper.ring_soon)
         self.greenlet = getcurrent()
         self.has_context = self.greenlet.gr_context is not None
         self.clients.go_on(run)

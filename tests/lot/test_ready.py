@@ -1,9 +1,11 @@
 """The set that tells who is ready: descriptors closed behind it, open elsewhere, used again."""
 
 import contextlib
+import gc
 import os
 import socket
 import threading
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -167,3 +169,45 @@ def running_once(server: Any) -> Iterator[None]:
 @under_every_mixin
 def test_set_outlives_a_run(alone, mode: str, mixin: str) -> None:
     alone(mode, outlive_runs, mixin)
+
+
+def keep_nothing_of_a_run() -> None:
+    """A lot that has timed its clients for one run tells the next one's hooks, not the last's."""
+    told: list[str] = []
+
+    def on_connection(self: Any, state: str, request: Any, client_address: Any) -> None:
+        told.append(state)
+
+    server = make_server("greenlet", Echo, on_connection=on_connection, idle_timeout=60)
+    client = None
+    runs = []
+    for _ in range(2):
+        with running_once(server):
+            runs.append(weakref.ref(server._greensock.run))
+            client = client or connect(server.server_address)
+            assert ask(client, b"x\n") == b"x\n"
+            eventually(lambda: server.stats().parked == 1)
+    # Who has spoken before it is accepted need not be parked first.
+    assert told[-4:] == ["busy", "parked", "busy", "parked"]
+    client.close()
+    server.server_close()
+    gc.collect()
+    assert runs[0]() is None
+
+
+def test_ended_run_is_forgotten(alone) -> None:
+    alone(HERE, keep_nothing_of_a_run)
+
+
+def test_who_is_to_be_ended_waits_for_the_next_run() -> None:
+    """Also where that fails before it has borrowed the lot."""
+    with attached() as lot:
+        client, its_end = parked(lot)
+        with its_end:
+            lot.end_soon(client)
+            lot.detach()
+            lot.detach()
+            queue: deque[Client] = deque()
+            lot.attach(ReadyQueue(queue, lambda: None, lambda: None), lambda _: None, lambda: None)
+            assert list(queue) == [client]
+            queue.clear()
