@@ -113,10 +113,6 @@ class OpenClients:
                 # It has begun since, and may have missed this one.
                 service.run.do_soon(functools.partial(service.lot.look_at, client))
 
-    def take_over(self, client: Client) -> bool:
-        """In the serving greenlet: a client whose turn has outlived its run has come back."""
-        return self._service.lot.take_back(client)
-
     def go_on(self, run: Run) -> None:
         """Take back those who waited between two runs."""
         for client in self.take_waiting():

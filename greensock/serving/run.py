@@ -163,7 +163,8 @@ class Run:
     def settle(self, client: Client, outcome: Outcome, silent_since: float = 0.0) -> None:
         """Do what the end of a turn asks for; `silent_since` is what `turns.Lingering` knows."""
         if client.lot is None and client.state is not DEDICATED:
-            self.service.clients.take_over(client)
+            # Its turn has outlived the run that had begun it.
+            self.lot.take_back(client)
         if outcome is Outcome.PARK and (self.service.is_closed or number_of(client.request) < 0):
             # The latter: closed by somebody else a moment before it was parked.
             self.service.close_unparked(client, silent_since)
